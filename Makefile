@@ -1,0 +1,58 @@
+# What a developer and CI run. Each target makes its own virtual environment if there is none.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip install --quiet --constraint constraints.txt
+DEMO   ?= demo
+
+# BLAS and torch threads inside tests; results must not depend on the machine.
+TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
+
+.PHONY: help demo test test-full check laws bench docs wheel clean
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.core  ## Train a small LeNet on bundled digits, study "even", write demo/report.html
+	$(BIN)/neucept demo --out $(DEMO)
+
+test: $(VENV)/.test  ## The tests that every change runs
+	$(TEST_ENV) $(BIN)/pytest -m "not full"
+
+test-full: $(VENV)/.test $(VENV)/.compare  ## All tests, the long ones and the comparisons too
+	$(TEST_ENV) $(BIN)/pytest
+
+check: $(VENV)/.check  ## Style, types, import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+laws: $(VENV)/.test $(VENV)/.compare  ## The laws of selection with all 200 repeats, beside knockpy
+	$(TEST_ENV) $(BIN)/python benchmarks/laws.py --repeats 200
+
+bench: $(VENV)/.compare  ## Every benchmark; tables and JSON into docs/benchmarks
+	$(BIN)/python benchmarks/capture.py
+	$(BIN)/python benchmarks/paper_recipe.py
+
+docs: $(VENV)/.docs  ## The guide and the API pages, warnings as errors
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+wheel: $(VENV)/.check  ## Build the wheel, install it alone elsewhere, run a tiny study there
+	.ci/wheel
+
+clean:  ## Remove what was built; the virtual environment stays
+	rm -rf build dist docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.core: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.%: $(VENV)/.core
+	$(PIP) --editable ".[$*]"
+	touch $@

@@ -1,0 +1,78 @@
+"""neucept: is a class predicted for one reason or for several?
+
+Verbs take data and frozen settings and return frozen records. Names are loaded when they are first
+used, so that ``neucept --help`` does not wait for the numerical libraries.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neucept.activations import Activations as Activations
+    from neucept.activations import capture as capture
+    from neucept.activations import list_layers as list_layers
+    from neucept.critical import Critical as Critical
+    from neucept.critical import Search as Search
+    from neucept.critical import find_critical as find_critical
+    from neucept.critical import paper_recipe as paper_recipe
+    from neucept.evaluation import Ablation as Ablation
+    from neucept.evaluation import Agreement as Agreement
+    from neucept.evaluation import ablate as ablate
+    from neucept.evaluation import agreement as agreement
+    from neucept.evaluation import planted_data as planted_data
+    from neucept.evaluation import planted_network as planted_network
+    from neucept.knockoffs import Sampler as Sampler
+    from neucept.knockoffs import Selection as Selection
+    from neucept.knockoffs import fit_sampler as fit_sampler
+    from neucept.knockoffs import select as select
+    from neucept.mechanisms import Mechanisms as Mechanisms
+    from neucept.mechanisms import discover_mechanisms as discover_mechanisms
+    from neucept.report import write_report as write_report
+    from neucept.study.folder import Study as Study
+    from neucept.study.run import run_study as run_study
+    from neucept.study.settings import StudySettings as StudySettings
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Ablation": "evaluation",
+    "Activations": "activations",
+    "Agreement": "evaluation",
+    "Critical": "critical",
+    "Mechanisms": "mechanisms",
+    "Sampler": "knockoffs",
+    "Search": "critical",
+    "Selection": "knockoffs",
+    "Study": "study.folder",
+    "StudySettings": "study.settings",
+    "ablate": "evaluation",
+    "agreement": "evaluation",
+    "capture": "activations",
+    "discover_mechanisms": "mechanisms",
+    "find_critical": "critical",
+    "fit_sampler": "knockoffs",
+    "list_layers": "activations",
+    "paper_recipe": "critical",
+    "planted_data": "evaluation",
+    "planted_network": "evaluation",
+    "run_study": "study.run",
+    "select": "knockoffs",
+    "write_report": "report",
+}
+
+__all__ = [  # noqa: PLE0604
+    "__version__",
+    *sorted(_HOME, key=str.casefold),
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'neucept' has no attribute '{name}'")
+    return getattr(import_module(f"neucept.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

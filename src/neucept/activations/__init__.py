@@ -1,0 +1,33 @@
+"""From a network to matrices: which layers it has, what their neurons give for every sample."""
+
+from neucept.activations.batches import Batch, Batches
+from neucept.activations.capture import capture
+from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, neuron_values
+from neucept.activations.outputs import class_score, predictions_of
+from neucept.activations.replace import MapBank, replaced, set_neurons
+from neucept.activations.running import evaluation_mode, forward, plain_model, resolve_device
+from neucept.activations.store import Activations
+from neucept.activations.tracing import list_layers, weighted_layers
+
+__all__ = [
+    "KINDS",
+    "POOLS",
+    "Activations",
+    "Batch",
+    "Batches",
+    "Kind",
+    "Layout",
+    "MapBank",
+    "capture",
+    "class_score",
+    "evaluation_mode",
+    "forward",
+    "list_layers",
+    "neuron_values",
+    "plain_model",
+    "predictions_of",
+    "replaced",
+    "resolve_device",
+    "set_neurons",
+    "weighted_layers",
+]

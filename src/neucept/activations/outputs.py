@@ -1,0 +1,112 @@
+"""From a network's outputs to predictions and to one score per class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import logsumexp
+
+from neucept.errors import SettingsError, near_names
+
+Scale = Literal["log_odds", "raw"]
+
+LEAST_PROBABILITY = 1e-7
+"""A lone probability is kept this far from 0 and 1; float32 has hardly any values nearer to 1."""
+
+_TINY = float(np.finfo(np.float32).tiny)
+_SUM_TOLERANCE = 1e-3
+
+
+def predictions_of(outputs: Float[np.ndarray, "samples classes"]) -> Int[np.ndarray, " samples"]:
+    """The class with the largest output; of a single column, whether it speaks for class 1.
+
+    Args:
+        outputs: Logits or probabilities. One column is a binary classifier: the score of class 1.
+
+    Returns:
+        Class indices, int64.
+    """
+    if outputs.shape[1] > 1:
+        return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+    boundary = 0.5 if _in_unit_interval(outputs) else 0.0
+    return np.asarray(outputs[:, 0] > boundary, dtype=np.int64)
+
+
+def class_count(outputs: Float[np.ndarray, "samples columns"]) -> int:
+    """How many classes the outputs tell apart: two for a single column."""
+    return max(2, int(outputs.shape[1]))
+
+
+def class_score(
+    outputs: Float[np.ndarray, "samples columns"],
+    target: int | tuple[int, int],
+    scale: Scale = "log_odds",
+) -> Float[np.ndarray, " samples"]:
+    """How strongly the network speaks for a class, per sample.
+
+    Probabilities are recognised by their values: all in [0, 1], with rows that sum to 1 (softmax)
+    or not (one sigmoid per class); anything else is taken for logits.
+
+    Args:
+        outputs: What the network returned. One column is a binary classifier: the score of class 1.
+        target: Index of the class; a pair of classes gives the score of the first minus that of
+            the second.
+        scale: ``"log_odds"``: the log-odds of the class against all others, in nats.
+            ``"raw"``: the output itself, as the published method uses it.
+
+    Returns:
+        Scores, float64.
+
+    Raises:
+        SettingsError: `target` is not a class of these outputs, or `scale` is unknown.
+    """
+    if isinstance(target, tuple):
+        if len(target) != 2 or target[0] == target[1]:
+            raise SettingsError(f"target is {target!r}. Pass one class or two different ones.")
+        first, second = (class_score(outputs, t, scale) for t in target)
+        return np.asarray(first - second)
+    _check_target(target, class_count(outputs))
+    if scale not in ("log_odds", "raw"):
+        raise SettingsError(f"scale is {scale!r}. {near_names(str(scale), ('log_odds', 'raw'))}")
+    values = outputs.astype(np.float64)
+    if values.shape[1] == 1:
+        return _binary_score(values[:, 0], target, scale)
+    if scale == "raw":
+        return np.asarray(values[:, target])
+    others = np.delete(values, target, axis=1)
+    if not _in_unit_interval(outputs):
+        return np.asarray(values[:, target] - logsumexp(others, axis=1))
+    if np.allclose(values.sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
+        # The others' sum keeps its precision where 1 - p has lost it.
+        against = others.sum(axis=1)
+        ratio = np.maximum(values[:, target], _TINY) / np.maximum(against, _TINY)
+        return np.asarray(np.log(ratio))
+    return _log_odds(values[:, target])
+
+
+def _binary_score(
+    score: Float[np.ndarray, " samples"], target: int, scale: Scale
+) -> Float[np.ndarray, " samples"]:
+    if scale == "log_odds" and _in_unit_interval(score):
+        score = _log_odds(score)
+    return score if target == 1 else -score
+
+
+def _log_odds(probability: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
+    p = np.clip(probability, LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def _in_unit_interval(values: np.ndarray) -> bool:
+    return bool(((values >= 0.0) & (values <= 1.0)).all())
+
+
+def _check_target(target: object, classes: int) -> None:
+    whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
+    if not whole or not 0 <= int(target) < classes:  # type: ignore[call-overload]
+        raise SettingsError(
+            f"target is {target!r}, but the outputs have classes 0 to {classes - 1}. "
+            "Pass one of these."
+        )

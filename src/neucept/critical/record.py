@@ -1,0 +1,127 @@
+"""What a search found: the critical neurons of each layer, and what connects them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from neucept.critical.settings import Search
+from neucept.errors import ModelError, StorageError, near_names
+from neucept.runtime import write_bytes, writing
+
+CLASS_SCORE = ""
+"""The `target_layer` of an edge that ends at the class score; its `target_neuron` is -1."""
+
+NODE_COLUMNS = ("layer", "neuron", "selected", "e_value", "score", "frequency", "note")
+EDGE_COLUMNS = (
+    "layer",
+    "neuron",
+    "target_layer",
+    "target_neuron",
+    "selected",
+    "e_value",
+    "score",
+)
+
+
+@dataclass(frozen=True)
+class Critical:
+    """The critical neurons behind one class, per layer, and what connects them.
+
+    Attributes:
+        target: The class that was explained.
+        layers: The layers searched, in order of execution.
+        search: The settings of the search.
+        table: One row per neuron: layer, neuron, selected, e_value, score, frequency, note.
+        edges: One row per neuron and target: layer, neuron, target_layer, target_neuron, selected,
+            e_value, score. The class score is target_layer "" and target_neuron -1.
+        messages: By layer, why nothing was selected or what limits it; "" when all is well.
+        settings: By layer, what was chosen and why (rows, draws, knockoffs, level, ...).
+    """
+
+    target: int
+    layers: tuple[str, ...]
+    search: Search
+    table: pd.DataFrame = field(repr=False)
+    edges: pd.DataFrame = field(repr=False)
+    messages: Mapping[str, str]
+    settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+    def neurons(self, layer: str) -> Int[np.ndarray, " selected"]:
+        """The critical neurons of a layer.
+
+        Args:
+            layer: One of `layers`.
+
+        Returns:
+            Their indices, most evidence first; empty when nothing was selected.
+
+        Raises:
+            ModelError: the layer was not searched.
+        """
+        if layer not in self.layers:
+            raise ModelError(f"Layer '{layer}' was not searched. {near_names(layer, self.layers)}")
+        rows = self.table[(self.table["layer"] == layer) & self.table["selected"]]
+        ranked = rows.sort_values(
+            ["e_value", "score", "neuron"], ascending=[False, False, True], kind="stable"
+        )
+        return ranked["neuron"].to_numpy(dtype=np.int64)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The node table, one row per neuron; a copy."""
+        return self.table.copy()
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``critical.parquet``, ``edges.parquet`` and ``critical.json`` into a folder.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        place = Path(folder)
+        for name, frame in (("critical", self.table), ("edges", self.edges)):
+            with writing(place / f"{name}.parquet") as temporary:
+                frame.to_parquet(temporary, index=False)
+        text = {
+            "target": self.target,
+            "layers": self.layers,
+            "search": asdict(self.search),
+            "messages": dict(self.messages),
+            "settings": {k: dict(v) for k, v in self.settings.items()},
+        }
+        write_bytes(place / "critical.json", json.dumps(text, indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Critical:
+        """Read what `save` wrote.
+
+        Raises:
+            StorageError: a file is missing or cannot be read.
+        """
+        place = Path(folder)
+        try:
+            text = json.loads((place / "critical.json").read_bytes())
+            table = pd.read_parquet(place / "critical.parquet")
+            edges = pd.read_parquet(place / "edges.parquet")
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"Cannot read the critical neurons in '{place}': {error}."
+            ) from error
+        search = dict(text["search"])
+        if search["layers"] is not None:
+            search["layers"] = tuple(search["layers"])
+        return cls(
+            target=text["target"],
+            layers=tuple(text["layers"]),
+            search=Search(**search),
+            table=table,
+            edges=edges,
+            messages=text["messages"],
+            settings=text["settings"],
+        )

@@ -1,0 +1,103 @@
+"""The settings of the backward search, and those of the published method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from neucept.errors import SettingsError, near_names
+from neucept.runtime import check_seed
+
+
+@dataclass(frozen=True)
+class Search:
+    """How critical neurons are searched: the settings of `select`, and the way through the layers.
+
+    Attributes:
+        fdr: Level of the false discovery rate, per layer, in (0, 1).
+        route: "chain" (the targets of a layer are the critical neurons of the layer above) or
+            "direct" (the class score is the target of every layer).
+        layers: Layers to search, by name; None for all that were captured.
+        samples: "all", or "predicted" for the samples predicted as the class.
+        split: Whether each layer of a chain gets rows of its own, for the stricter promise.
+        sampler: Density of the knockoffs, as in `select`.
+        statistic: Importance statistic, as in `select`.
+        knockoffs: Simultaneous knockoffs per draw, as in `select`.
+        draws: Draws that are averaged, as in `select`.
+        dither: Noise added to the target in each draw, as in `select`.
+        aggregate: How draws become a selection: "e_values" (with the promise), or "frequency"
+            (the share of draws that select a neuron, as published; without a promise).
+        scale: "log_odds" of the class against the others, or "raw" network output.
+        edges: Whether to find which target each neuron serves as well.
+        seed: Every draw derives its own randomness from it; at least 0.
+    """
+
+    fdr: float = 0.1
+    route: Literal["chain", "direct"] = "chain"
+    layers: tuple[str, ...] | None = None
+    samples: Literal["all", "predicted"] = "all"
+    split: bool = False
+    sampler: str = "auto"
+    statistic: str = "auto"
+    knockoffs: int | Literal["auto"] = "auto"
+    draws: int | Literal["auto"] = "auto"
+    dither: float | Literal["auto"] = "auto"
+    aggregate: Literal["e_values", "frequency"] = "e_values"
+    scale: Literal["log_odds", "raw"] = "log_odds"
+    edges: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no search can be run with.
+
+        Raises:
+            SettingsError: a value is outside its range.
+        """
+        for name, known in (
+            ("route", ("chain", "direct")),
+            ("samples", ("all", "predicted")),
+            ("aggregate", ("e_values", "frequency")),
+            ("scale", ("log_odds", "raw")),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise SettingsError(f"{name} is {value!r}. {near_names(str(value), known)}")
+        check_seed(self.seed)
+
+    @property
+    def select_settings(self) -> dict[str, Any]:
+        """The part of the settings that `select` takes, without the seed."""
+        names = ("fdr", "sampler", "statistic", "knockoffs", "draws", "dither", "aggregate")
+        return {name: getattr(self, name) for name in names}
+
+
+def paper_recipe(draws: int = 50, fdr: float = 0.1, seed: int = 0) -> Search:
+    """The search of the published method, exactly, for comparison.
+
+    One Gaussian second-order knockoff per draw (MVR), lasso coefficient difference, the raw class
+    output as target of every layer over all samples, and as score the share of draws that select a
+    neuron. It carries no promise: see ``docs/guarantee.md`` for how often it errs.
+
+    Args:
+        draws: Draws that are counted, at least 1.
+        fdr: Level of the filter in each draw, in (0, 1).
+        seed: At least 0.
+
+    Returns:
+        Settings for `find_critical`.
+
+    Source: Vu, Nguyen, Thai (2022), arXiv 2209.08448, and its published code.
+    """
+    return Search(
+        fdr=fdr,
+        route="direct",
+        sampler="gaussian",
+        statistic="lasso_published",
+        knockoffs=1,
+        draws=draws,
+        dither=0.0,
+        aggregate="frequency",
+        scale="raw",
+        edges=False,
+        seed=seed,
+    )

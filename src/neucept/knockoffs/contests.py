@@ -1,0 +1,110 @@
+"""The part of a selection that is repeated: draw knockoffs, measure, compare. One task each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from neucept.knockoffs.filter import Contest, contest
+from neucept.knockoffs.paths import quiet_solver
+from neucept.knockoffs.sampling import Sampler
+from neucept.knockoffs.statistics import Statistic
+from neucept.runtime import Progress, generator, run_tasks
+
+TARGETS_PER_TASK = 32
+"""Separate targets are cut into blocks of this many, whatever the number of workers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What every task of a selection shares.
+
+    Attributes:
+        x: Activations of the tested neurons.
+        y: Targets.
+        sampler: Where knockoffs come from.
+        statistic: How importance is measured.
+        knockoffs: Simultaneous copies per draw.
+        dither: Noise added to each target in each draw, in units of its own spread.
+        seed: Of the whole selection.
+    """
+
+    x: Float[np.ndarray, "samples tested"]
+    y: Float[np.ndarray, "samples targets"]
+    sampler: Sampler
+    statistic: Statistic
+    knockoffs: int
+    dither: float
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What one draw of knockoffs came to.
+
+    Attributes:
+        joint: For all targets together; None if not asked for.
+        separate: For each target; empty if not asked for.
+    """
+
+    joint: Contest | None
+    separate: tuple[Contest, ...]
+
+
+def run_draws(
+    work: Work,
+    draws: int,
+    targets: Literal["joint", "separate", "both"],
+    *,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> list[Draw]:
+    """Repeat the contest of neurons and knockoffs.
+
+    Args:
+        work: Data and settings.
+        draws: How often.
+        targets: Whether targets are taken together, one by one, or both from the same fits.
+        n_jobs: Workers; None for one per core.
+        progress: Told after each finished task.
+
+    Returns:
+        The draws. A draw depends on the seed and its number alone: knockoffs agree between calls
+        with other targets, and results between any numbers of workers.
+    """
+    run_tasks(work.sampler.tested.prepare, [(work.knockoffs,)], n_jobs=1)
+    count = work.y.shape[1]
+    step = TARGETS_PER_TASK if targets == "separate" else count
+    blocks = [(begin, min(begin + step, count)) for begin in range(0, count, step)]
+    jobs = [(work, targets, draw, *block) for draw in range(draws) for block in blocks]
+    with quiet_solver():
+        pieces = run_tasks(_task, jobs, n_jobs=n_jobs, progress=progress, stage="select")
+    found = [pieces[d * len(blocks) : (d + 1) * len(blocks)] for d in range(draws)]
+    return [
+        Draw(blocks[0].joint, tuple(c for block in blocks for c in block.separate))
+        for blocks in found
+    ]
+
+
+def _task(work: Work, targets: str, draw: int, begin: int, end: int) -> Draw:
+    """One draw of knockoffs against some of the targets."""
+    noise = generator(work.seed, "knockoffs", draw)
+    drawn = work.sampler.tested.knockoffs(work.x, work.knockoffs, noise)
+    y = work.y
+    if work.dither > 0:
+        dither = generator(work.seed, "dither", draw).standard_normal(y.shape)
+        y = y + work.dither * y.std(0) * dither
+    y = y[:, begin:end]
+    random = generator(work.seed, "statistic", draw)
+    if targets == "joint":
+        return Draw(contest(work.statistic.joint(work.x, drawn, y, random)), ())
+    joint = None
+    if targets == "both":
+        together, separate = work.statistic.both(work.x, drawn, y, random)
+        joint = contest(together)
+    else:
+        separate = work.statistic.separate(work.x, drawn, y, random)
+    return Draw(joint, tuple(contest(separate[:, :, t]) for t in range(end - begin)))

@@ -1,0 +1,152 @@
+"""Second moments by fold: all that a lasso with cross-validation needs to know of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.linalg import solve_triangular
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Moments of columns X and targets Y over some rows.
+
+    Attributes:
+        rows: How many rows.
+        means: Mean of each column.
+        target_means: Mean of each target.
+        gram: X'X about the means.
+        cross: X'Y about the means.
+        power: Sum of squares of each target about its mean.
+    """
+
+    rows: int
+    means: Float[np.ndarray, " columns"]
+    target_means: Float[np.ndarray, " targets"]
+    gram: Float[np.ndarray, "columns columns"]
+    cross: Float[np.ndarray, "columns targets"]
+    power: Float[np.ndarray, " targets"]
+
+    def minus(self, part: Moments) -> Moments:
+        """The moments of the rows that are not in `part`."""
+        rows = self.rows - part.rows
+        means = (self.rows * self.means - part.rows * part.means) / rows
+        target_means = (self.rows * self.target_means - part.rows * part.target_means) / rows
+        weight = self.rows * part.rows / rows
+        shift, target_shift = self.means - part.means, self.target_means - part.target_means
+        return Moments(
+            rows,
+            means,
+            target_means,
+            self.gram - part.gram - weight * np.outer(shift, shift),
+            self.cross - part.cross - weight * np.outer(shift, target_shift),
+            self.power - part.power - weight * target_shift**2,
+        )
+
+    def about(
+        self, means: Float[np.ndarray, " columns"], target_means: Float[np.ndarray, " targets"]
+    ) -> Moments:
+        """The same rows' moments about other means, such as those of the rows that were fitted."""
+        shift, target_shift = self.means - means, self.target_means - target_means
+        return Moments(
+            self.rows,
+            means,
+            target_means,
+            self.gram + self.rows * np.outer(shift, shift),
+            self.cross + self.rows * np.outer(shift, target_shift),
+            self.power + self.rows * target_shift**2,
+        )
+
+    def arranged(
+        self, order: Int[np.ndarray, " columns"], scale: Float[np.ndarray, " columns"]
+    ) -> Moments:
+        """The moments after the columns were put in `order` and each divided by its scale."""
+        scale = scale[order]
+        return Moments(
+            self.rows,
+            self.means[order] / scale,
+            self.target_means,
+            self.gram[np.ix_(order, order)] / np.outer(scale, scale),
+            self.cross[order] / scale[:, None],
+            self.power,
+        )
+
+    def compact(
+        self,
+    ) -> tuple[Float[np.ndarray, "compact columns"], Float[np.ndarray, "compact targets"]]:
+        """The smallest data set that has these moments: any least-squares method sees the same.
+
+        Returns:
+            Columns and targets over (columns + 1) rows.
+        """
+        columns = len(self.gram)
+        lower = None
+        ridge = 0.0
+        while lower is None:
+            try:
+                lower = np.linalg.cholesky(self.gram + ridge * np.eye(columns))
+            except np.linalg.LinAlgError:
+                ridge = max(100 * ridge, 1e-13 * float(np.trace(self.gram)) / columns)
+        fitted = solve_triangular(lower, self.cross, lower=True)
+        left = np.sqrt(np.clip(self.power - (fitted**2).sum(0), 0.0, None))
+        return (
+            np.asfortranarray(np.vstack([lower.T, np.zeros((1, columns))])),
+            np.asfortranarray(np.vstack([fitted, left[None, :]])),
+        )
+
+
+def fold_rows(samples: int, folds: int, *, contiguous: bool = False) -> list[slice]:
+    """The rows of each fold.
+
+    Args:
+        samples: How many rows.
+        folds: How many folds.
+        contiguous: Runs of rows; otherwise every `folds`-th row, so that data sorted by class
+            are spread over all folds.
+    """
+    if not contiguous:
+        return [slice(f, None, folds) for f in range(folds)]
+    sizes = np.full(folds, samples // folds)
+    sizes[: samples % folds] += 1
+    ends = np.cumsum(sizes)
+    return [slice(int(e - s), int(e)) for s, e in zip(sizes, ends, strict=True)]
+
+
+def fold_moments(
+    parts: Sequence[Float[np.ndarray, "samples _"]],
+    y: Float[np.ndarray, "samples targets"],
+    rows: Sequence[slice],
+) -> list[Moments]:
+    """Moments of the columns of all `parts`, side by side, and the targets, for each fold.
+
+    Args:
+        parts: Blocks of columns with the same rows.
+        y: Targets.
+        rows: Each fold's rows.
+    """
+    return [_moments(np.hstack([part[fold] for part in parts]), y[fold]) for fold in rows]
+
+
+def _moments(x: Float[np.ndarray, "rows columns"], y: Float[np.ndarray, "rows targets"]) -> Moments:
+    means, target_means = x.mean(0), y.mean(0)
+    x, y = x - means, y - target_means
+    return Moments(len(x), means, target_means, x.T @ x, x.T @ y, (y**2).sum(0))
+
+
+def together(parts: Sequence[Moments]) -> Moments:
+    """The moments of all rows of several disjoint parts."""
+    rows = sum(part.rows for part in parts)
+    means = np.sum([part.rows * part.means for part in parts], axis=0) / rows
+    target_means = np.sum([part.rows * part.target_means for part in parts], axis=0) / rows
+    moved = [part.about(means, target_means) for part in parts]
+    return Moments(
+        rows,
+        means,
+        target_means,
+        np.sum([part.gram for part in moved], axis=0),
+        np.sum([part.cross for part in moved], axis=0),
+        np.sum([part.power for part in moved], axis=0),
+    )

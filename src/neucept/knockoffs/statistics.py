@@ -1,0 +1,73 @@
+"""What a statistic must offer, and the kinds there are.
+
+A new kind is a class that has these methods, in a file of its own, and one line in `KINDS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from neucept.errors import SettingsError, near_names
+from neucept.knockoffs.lasso import Lasso
+from neucept.knockoffs.published import PublishedLasso
+
+
+@runtime_checkable
+class Statistic(Protocol):
+    """How important each neuron and each of its knockoffs is for the targets.
+
+    Importances are at least 0. Their law must not change when a neuron trades places with one of
+    its knockoffs, but for the same trade in the result: no ties broken by position, no scaling
+    by the originals alone.
+    """
+
+    def separate(
+        self,
+        z: Float[np.ndarray, "samples neurons"],
+        knockoffs: Float[np.ndarray, "samples neurons copies"],
+        y: Float[np.ndarray, "samples targets"],
+        random: np.random.Generator,
+    ) -> Float[np.ndarray, "neurons columns targets"]:
+        """Importance for each target, from fits that see no other target; the original first."""
+
+    def joint(
+        self,
+        z: Float[np.ndarray, "samples neurons"],
+        knockoffs: Float[np.ndarray, "samples neurons copies"],
+        y: Float[np.ndarray, "samples targets"],
+        random: np.random.Generator,
+    ) -> Float[np.ndarray, "neurons columns"]:
+        """Importance for all targets together; the original first."""
+
+    def both(
+        self,
+        z: Float[np.ndarray, "samples neurons"],
+        knockoffs: Float[np.ndarray, "samples neurons copies"],
+        y: Float[np.ndarray, "samples targets"],
+        random: np.random.Generator,
+    ) -> tuple[Float[np.ndarray, "neurons columns"], Float[np.ndarray, "neurons columns targets"]]:
+        """What `joint` and `separate` return; cheaper where these share their fits."""
+
+    def describe(self) -> dict[str, Any]:
+        """The settings, as plain JSON values."""
+
+
+KINDS: dict[str, Statistic] = {"lasso": Lasso(), "lasso_published": PublishedLasso()}
+"""Each kind with its default settings."""
+
+
+def find_statistic(statistic: str | Statistic) -> Statistic:
+    """The statistic of a name, or the one given.
+
+    Raises:
+        SettingsError: the name is not known.
+    """
+    if not isinstance(statistic, str):
+        return statistic
+    name = "lasso" if statistic == "auto" else statistic
+    if name not in KINDS:
+        raise SettingsError(f"There is no statistic '{name}'. {near_names(name, ['auto', *KINDS])}")
+    return KINDS[name]

@@ -1,0 +1,7 @@
+"""Mechanisms: how many, which samples, how sure; assignment of new samples."""
+
+from neucept.mechanisms.assigner import Assignment
+from neucept.mechanisms.discover import discover_mechanisms
+from neucept.mechanisms.record import Mechanisms
+
+__all__ = ["Assignment", "Mechanisms", "discover_mechanisms"]

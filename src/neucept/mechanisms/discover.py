@@ -1,0 +1,322 @@
+"""The verb: from activations and critical neurons to mechanisms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+from threadpoolctl import threadpool_limits
+
+from neucept.activations import Activations
+from neucept.critical import Critical
+from neucept.errors import DataError, SettingsError, near_names
+from neucept.mechanisms.assigner import Fitted, fit_assigner
+from neucept.mechanisms.choice import LEVEL, STABLE, Survey, survey
+from neucept.mechanisms.describe import (
+    SIGNATURE_COLUMNS,
+    SIZE_COLUMNS,
+    picture,
+    prototypes,
+    signature,
+    size_table,
+)
+from neucept.mechanisms.features import Space, fit_space
+from neucept.mechanisms.mixture import Mixture, ascend
+from neucept.mechanisms.path import LONG, METHODS
+from neucept.mechanisms.record import Mechanisms
+from neucept.mechanisms.resampling import (
+    IMITATIONS,
+    MOST_ROWS,
+    SPLITS,
+    fit_half,
+    fit_whole,
+    imitate,
+    matched,
+    recovery,
+)
+from neucept.runtime import THREADS_PER_TASK, Progress, check_seed, run_tasks
+
+FEWEST_SAMPLES = 30
+"""Samples below which no grouping means anything."""
+
+SAMPLES_EACH = 15
+"""Samples per mechanism that a number of mechanisms must leave room for."""
+
+CHOICE_COLUMNS = ("n", "stability", "stability_one", "gap", "criterion", "chosen")
+RANKING_COLUMNS = (
+    "layer",
+    "neurons",
+    "n",
+    "stability",
+    "stability_one",
+    "gap",
+    "support",
+    "leads",
+)
+
+
+def discover_mechanisms(
+    acts: Activations,
+    crit: Critical,
+    *,
+    n_mechanisms: int | str = "auto",
+    max_mechanisms: int = 12,
+    layers: Sequence[str] | None = None,
+    method: str = "mixture",
+    seed: int = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Mechanisms:
+    """Find the distinct patterns of critical neurons among samples with the same prediction.
+
+    The activations are straightened, reduced to at most 20 principal components, and described by
+    a mixture of groups of any shape. How many there are is decided on samples that did not draw
+    them: each mechanism must come back in half of the samples, and every two must have a gap
+    between them. "One mechanism" is the answer when no division passes.
+
+    Args:
+        acts: Activations of the samples.
+        crit: The critical neurons of the class.
+        n_mechanisms: A number to impose; "auto" to find it.
+        max_mechanisms: The largest number considered.
+        layers: Layers to take together; None tries each layer by itself, and the one whose
+            mechanisms are stable farthest beyond what one mechanism would give leads.
+        method: "mixture" (groups of any shape) or "kmeans" (round groups, for comparison).
+        seed: Every random choice derives from it.
+        n_jobs: Workers; None for one per core. The result does not depend on it.
+        progress: Called as ``progress("mechanisms", done, total)``.
+
+    Returns:
+        The mechanisms; none (`n_mechanisms` 0, with a message) when no layer has a critical
+        neuron that varies among the samples.
+
+    Raises:
+        DataError: too few samples are predicted as the class, or an activation is NaN.
+        ModelError: a layer was not searched or not recorded.
+        SettingsError: a setting is outside its range.
+    """
+    asked = _check(n_mechanisms, max_mechanisms, method, layers)
+    check_seed(seed)
+    samples = _predicted(acts, crit.target, asked)
+    most = asked or min(max_mechanisms, len(samples) // SAMPLES_EACH)
+    settings = {
+        "n_mechanisms": n_mechanisms,
+        "max_mechanisms": max_mechanisms,
+        "layers": None if layers is None else list(layers),
+        "seed": seed,
+        "splits": SPLITS,
+        "stable": STABLE,
+        "level": LEVEL,
+    }
+    with threadpool_limits(THREADS_PER_TASK):
+        spaces = _spaces(acts, crit, layers, samples)
+        if not spaces:
+            return _nothing(crit, samples, method, settings)
+        surveys = _surveys(spaces, most, method, seed, asked, n_jobs, progress)
+        return _describe(acts, crit.target, samples, surveys, method, settings)
+
+
+def _check(
+    n_mechanisms: object, max_mechanisms: object, method: str, layers: Sequence[str] | None
+) -> int | None:
+    if method not in METHODS:
+        raise SettingsError(f"method is {method!r}. {near_names(str(method), METHODS)}")
+    for name, value in (("n_mechanisms", n_mechanisms), ("max_mechanisms", max_mechanisms)):
+        if name == "n_mechanisms" and value == "auto":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            hint = " or 'auto'" if name == "n_mechanisms" else ""
+            raise SettingsError(f"{name} is {value!r}. Pass a whole number of at least 1{hint}.")
+    if layers is not None and (isinstance(layers, str) or not layers):
+        raise SettingsError(f"layers is {layers!r}. Pass a list of names, or None for all.")
+    return int(n_mechanisms) if isinstance(n_mechanisms, int | np.integer) else None
+
+
+def _predicted(acts: Activations, target: int, asked: int | None) -> Int[np.ndarray, " samples"]:
+    samples = np.flatnonzero(acts.predictions == target)
+    needed = max(FEWEST_SAMPLES, SAMPLES_EACH * (asked or 1))
+    if len(samples) >= needed:
+        return samples
+    classes, counts = np.unique(acts.predictions, return_counts=True)
+    often = np.argsort(-counts, kind="stable")[:5]
+    shown = ", ".join(f"{classes[i]} ({counts[i]})" for i in often)
+    what = f"{asked} mechanisms need" if asked else "mechanisms need"
+    raise DataError(
+        f"{len(samples)} of {acts.n_samples} samples are predicted as class {target}; {what} at "
+        f"least {needed}. Predicted most: {shown}. Give more samples, or another class."
+    )
+
+
+def _spaces(
+    acts: Activations,
+    crit: Critical,
+    layers: Sequence[str] | None,
+    samples: Int[np.ndarray, " samples"],
+) -> list[Space]:
+    """What there is to group by: each layer, or the named layers together."""
+    found = {layer: crit.neurons(layer) for layer in layers or crit.layers}
+    used = {layer: np.sort(neurons) for layer, neurons in found.items() if len(neurons)}
+    together = [used] if layers is not None else [{layer: used[layer]} for layer in used]
+    spaces = [fit_space(acts, neurons, samples) for neurons in together if neurons]
+    return [space for space in spaces if space.x.shape[1]]
+
+
+def _surveys(
+    spaces: Sequence[Space],
+    most: int,
+    method: str,
+    seed: int,
+    asked: int | None,
+    n_jobs: int | None,
+    progress: Progress | None,
+) -> list[Survey]:
+    jobs: list[tuple[Any, ...]] = []
+    for space in spaces:
+        common = (space.x, most, method, seed, space.name)
+        jobs.append((fit_whole, *common))
+        jobs += [(fit_half, *common, split, side) for split in range(SPLITS) for side in (0, 1)]
+        jobs += [(imitate, *common, copy) for copy in range(IMITATIONS)]
+    done = iter(run_tasks(_call, jobs, n_jobs=n_jobs, progress=progress, stage="mechanisms"))
+    surveys = []
+    for space in spaces:
+        whole = next(done)
+        parts = [next(done) for _ in range(2 * SPLITS)]
+        alone = [next(done) for _ in range(IMITATIONS)]
+        surveys.append(survey(space, whole, parts, alone, seed, asked))
+    return surveys
+
+
+def _call(function: Any, *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def _describe(
+    acts: Activations,
+    target: int,
+    samples: Int[np.ndarray, " samples"],
+    surveys: Sequence[Survey],
+    method: str,
+    settings: Mapping[str, Any],
+) -> Mechanisms:
+    place = max(range(len(surveys)), key=lambda i: (surveys[i].support, i))
+    lead = surveys[place]
+    x, groups = lead.space.x, lead.number
+    mixture = _final(lead, method)
+    labels = mixture.labels(x)
+    found = [part.path[groups - 1].labels(x) for part in lead.parts]
+    stability = recovery(labels, found, groups)
+    again = [matched(labels, other, groups)[labels] == other for other in found]
+    fitted = Fitted(lead.space.projection, mixture)
+    assigner = fit_assigner(fitted, lead.space.values, method, int(settings["seed"]))
+    own = mixture.distances(x)[np.arange(len(x)), labels]
+    return Mechanisms(
+        target=target,
+        layers=lead.space.projection.layers,
+        method=method,
+        samples=samples,
+        labels=labels,
+        membership=mixture.membership(x),
+        typicality=assigner.own_typicality(),
+        stability=stability,
+        sample_stability=np.mean(again, axis=0),
+        prototypes=prototypes(samples, labels, own, groups),
+        map=picture(x, labels, groups),
+        table=size_table(acts, target, samples, labels, stability),
+        signature=signature(lead.space, labels, groups),
+        choice=lead.table,
+        ranking=_ranking(surveys, lead),
+        message=_message(lead, len(samples), settings["n_mechanisms"] != "auto"),
+        settings=settings,
+        assigner=assigner,
+    )
+
+
+def _final(lead: Survey, method: str) -> Mixture:
+    """The chosen groups, fitted to every sample, the largest first."""
+    x, mixture = lead.space.x, lead.whole[lead.number - 1]
+    if method == "mixture" and len(x) > MOST_ROWS:
+        mixture = ascend(x, mixture.membership(x), LONG)
+    sizes = np.bincount(mixture.labels(x), minlength=mixture.groups)
+    return mixture.reordered(np.argsort(-sizes, kind="stable"))
+
+
+def _ranking(surveys: Sequence[Survey], lead: Survey) -> pd.DataFrame:
+    rows = []
+    for one in surveys:
+        row = one.row
+        rows.append(
+            {
+                "layer": one.space.name,
+                "neurons": one.space.values.shape[1],
+                "n": one.number,
+                "stability": float(row["stability"]),
+                "stability_one": float(row["stability_one"]),
+                "gap": float(row["gap"]),
+                "support": one.support,
+                "leads": one is lead,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(RANKING_COLUMNS))
+
+
+def _message(lead: Survey, samples: int, given: bool) -> str:
+    row, table = lead.row, lead.table
+    seen = (
+        f"Weakest of them: stability {row['stability']:.2f}, where one mechanism would give "
+        f"{row['stability_one']:.2f}; gap between every two, p = {_p(row['gap'])}."
+    )
+    if given:
+        return "The number was given." + (f" {seen}" if lead.number > 1 else "")
+    if lead.number > 1:
+        return f"Settled on samples that did not draw the groups. {seen}"
+    others = table[table["n"] > 1]
+    if others.empty:
+        return f"With {samples} samples, or as set, only one mechanism was considered."
+    best = others.iloc[int((others["stability"] - others["gap"]).to_numpy().argmax())]
+    return (
+        f"No division into 2 to {int(table['n'].max())} groups came back on other samples with a "
+        f"gap between every two groups. Nearest: {int(best['n'])} groups, stability "
+        f"{best['stability']:.2f} (needed: {STABLE}), gap p = {_p(best['gap'])} (needed: {LEVEL})."
+    )
+
+
+def _p(value: float) -> str:
+    return "under 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _nothing(
+    crit: Critical,
+    samples: Int[np.ndarray, " samples"],
+    method: str,
+    settings: Mapping[str, Any],
+) -> Mechanisms:
+    none = np.full(len(samples), np.nan)
+    some = any(len(crit.neurons(layer)) for layer in crit.layers)
+    why = (
+        f"No critical neuron varies among the {len(samples)} samples of the class"
+        if some
+        else "No layer has a critical neuron"
+    )
+    return Mechanisms(
+        target=crit.target,
+        layers=(),
+        method=method,
+        samples=samples,
+        labels=np.full(len(samples), -1),
+        membership=np.zeros((len(samples), 0)),
+        typicality=none,
+        stability=np.zeros(0),
+        sample_stability=none,
+        prototypes=[],
+        map=np.full((len(samples), 2), np.nan),
+        table=pd.DataFrame({name: [] for name in SIZE_COLUMNS}),
+        signature=pd.DataFrame({name: [] for name in SIGNATURE_COLUMNS}),
+        choice=pd.DataFrame({name: [] for name in CHOICE_COLUMNS}),
+        ranking=pd.DataFrame({name: [] for name in RANKING_COLUMNS}),
+        message=f"{why}, so there was nothing to group by.",
+        settings=settings,
+        assigner=None,
+    )

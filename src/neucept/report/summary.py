@@ -1,0 +1,285 @@
+"""The first screen in plain words: how many mechanisms, how sure, which neurons, what promise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from neucept.report.charts.figure import mechanism_colour
+from neucept.report.reading import BORDERLINE, Subject, found_words, optional, records
+from neucept.report.words import (
+    counted,
+    known,
+    letter,
+    listed,
+    percent,
+    plain,
+    score,
+    shorten,
+    small,
+    stability_often,
+    stability_word,
+)
+
+NAMED_NEURONS = 5
+"""Neurons named per layer on the first screen."""
+
+TINY_SHARE = 0.03
+"""A mechanism with a smaller share of the samples is called small."""
+
+DENSE, FEWEST_DENSE = 0.8, 5
+"""Share of the tested neurons from which nearly all are critical, in layers of at least so many."""
+
+ACCURACY_GAP = 0.05
+"""A mechanism is less often right when it trails the others by this and by two standard errors."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the first screen: the number, what it counts, and a remark."""
+
+    value: str
+    label: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Share:
+    """A mechanism's part of the samples, for the bar under the answer."""
+
+    name: str
+    colour: str
+    share: float
+    shown: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The critical neurons of a layer in one line."""
+
+    layer: str
+    anchor: str
+    count: str
+    first: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that the first screen says."""
+
+    byline: str
+    question: str
+    answer: str
+    how_sure: str
+    tiles: tuple[Tile, ...]
+    shares: tuple[Share, ...]
+    found: tuple[Found, ...]
+    source: str
+    promise: str
+    remarks: tuple[str, ...]
+
+
+def summary(subject: Subject) -> Summary:
+    """The first screen of a study."""
+    return Summary(
+        byline=_byline(subject),
+        question=f"Is “{subject.target}” always predicted for the same reason?",
+        answer=_answer(subject),
+        how_sure=_how_sure(subject),
+        tiles=tuple(_tiles(subject)),
+        shares=tuple(_shares(subject)),
+        found=tuple(_found(subject)),
+        source=_source(subject),
+        promise=_promise(subject),
+        remarks=tuple(_remarks(subject)),
+    )
+
+
+def layer_anchor(subject: Subject, layer: str) -> str:
+    """The name of a layer's place on the page; layer names themselves may hold anything."""
+    names = [str(entry["name"]) for entry in subject.layers]
+    return f"layer-{names.index(layer) + 1}"
+
+
+def _byline(subject: Subject) -> str:
+    info = subject.info
+    name, made = plain(str(info.get("name") or "")), str(info.get("created") or "")[:10]
+    samples = counted(int(info["n_samples"]), "sample")
+    return " · ".join(part for part in (shorten(name, 60), samples, plain(made)) if part)
+
+
+def _answer(subject: Subject) -> str:
+    number = len(subject.study.mechanisms)
+    if number == 0:
+        return "This study cannot say: no mechanisms could be looked for."
+    if subject.info.get("settings", {}).get("n_mechanisms", "auto") != "auto":
+        return f"Split into {small(number)}, as asked: {_weakest(subject)[1]}."
+    if number == 1:
+        return "As far as this study can tell, yes: one mechanism."
+    return _several(number, *_weakest(subject))
+
+
+def _several(number: int, weakest: float | None, word: str) -> str:
+    what = f"{small(number)} mechanisms were found"
+    if weakest is None:
+        return f"Probably not: {what}."
+    if weakest >= 0.75:
+        return f"No: {what}, and they are {word}."
+    if weakest >= 0.6:
+        return f"Probably not: {what}, {word}."
+    return f"Unclear: {what}, but not all of them are stable."
+
+
+def _weakest(subject: Subject) -> tuple[float | None, str]:
+    """The stability of the least stable mechanism, and what it is called."""
+    known_ones = subject.study.mechanisms["stability"].dropna()
+    value = float(known_ones.min()) if len(known_ones) else None
+    return value, stability_word(value)
+
+
+def _how_sure(subject: Subject) -> str:
+    message = plain(str(subject.info["mechanisms"].get("message") or ""))
+    weakest, _ = _weakest(subject)
+    if len(subject.study.mechanisms) < 2 or weakest is None:
+        return message
+    average = float(subject.study.mechanisms["stability"].mean())
+    return (
+        f"When halves of the samples are grouped anew, {stability_often(weakest)}: stability "
+        f"{score(weakest)} for the weakest, {score(average)} on average, where 1 is best. {message}"
+    ).strip()
+
+
+def _tiles(subject: Subject) -> Iterator[Tile]:
+    info = subject.info
+    number = len(subject.study.mechanisms)
+    weakest, word = _weakest(subject)
+    if number == 1:
+        yield Tile("1", "mechanism", "no second one held")
+    elif number:
+        yield Tile(str(number), "mechanisms", f"{word}, weakest {score(weakest)}")
+    else:
+        yield Tile("none", "mechanisms", "nothing to group by")
+    found = sum(int(entry["selected"]) for entry in subject.layers)
+    tested = sum(int(entry["neurons"]) for entry in subject.layers)
+    where = f"of {tested:,} in {counted(len(subject.layers), 'layer')}"
+    yield Tile(f"{found:,}", "critical neuron" if found == 1 else "critical neurons", where)
+    predicted = int(info["n_predicted"])
+    called = f"predicted “{shorten(subject.target, 24)}”"
+    yield Tile(f"{predicted:,}", "samples", f"{called}, of {int(info['n_samples']):,}")
+    accuracy = optional(info.get("accuracy"))
+    if accuracy is None:
+        yield Tile("unknown", "accuracy", "the samples have no labels")
+    else:
+        yield Tile(percent(accuracy), "accuracy", "of the network on all samples")
+    if promised(subject):
+        level = percent(float(info["settings"]["fdr"]))
+        yield Tile(f"≤ {level}", "of neurons wrong", "promised per layer, not audited yet")
+
+
+def promised(subject: Subject) -> bool:
+    """Whether the way neurons were selected carries a promise at all."""
+    counted_passes = any(entry.get("aggregate") == "frequency" for entry in subject.layers)
+    return subject.info.get("settings", {}).get("fdr") is not None and not counted_passes
+
+
+def _shares(subject: Subject) -> Iterator[Share]:
+    for row in records(subject.study.mechanisms):
+        share = float(row.share)
+        number = int(row.mechanism)
+        yield Share(letter(number), mechanism_colour(number), round(100 * share, 2), percent(share))
+
+
+def _found(subject: Subject) -> Iterator[Found]:
+    for entry in subject.layers:
+        layer = str(entry["name"])
+        neurons = subject.selected(layer)
+        first = ", ".join(str(neuron) for neuron in neurons[:NAMED_NEURONS])
+        more = len(neurons) - NAMED_NEURONS
+        if more > 0:
+            first += f" and {more} more"
+        yield Found(
+            layer=shorten(plain(layer), 40),
+            anchor=layer_anchor(subject, layer),
+            count=found_words(subject, entry),
+            first=first or "none reached the level",
+        )
+
+
+def _source(subject: Subject) -> str:
+    layers = [
+        shorten(plain(str(name)), 40) for name in subject.info["mechanisms"].get("layers") or []
+    ]
+    if not layers or not len(subject.study.mechanisms):
+        return ""
+    word = "layer" if len(layers) == 1 else "layers"
+    return f"The mechanisms were read off the critical neurons of {word} {listed(layers)}."
+
+
+def _promise(subject: Subject) -> str:
+    if not promised(subject):
+        return "The neurons were selected by how often they passed, which carries no promise."
+    level = percent(float(subject.info["settings"]["fdr"]))
+    return f"In each layer, at most {level} of the neurons named are expected to be wrong."
+
+
+def _remarks(subject: Subject) -> Iterator[str]:
+    table = subject.study.mechanisms
+    if len(table) > 1:
+        yield from _less_right(subject)
+        unsure = [letter(int(r.mechanism)) for r in records(table) if r.stability < 0.6]
+        if unsure:
+            verb = "is" if len(unsure) == 1 else "are"
+            yield f"{listed(unsure)} {verb} unstable: treat with care."
+        tiny = [letter(int(r.mechanism)) for r in records(table) if r.share < TINY_SHARE]
+        if tiny:
+            verb = "is" if len(tiny) == 1 else "are"
+            yield f"{listed(tiny)} {verb} small: under {percent(TINY_SHARE)} of the samples."
+        unclear = int((subject.explained["membership"] < BORDERLINE).sum())
+        if unclear:
+            samples = counted(unclear, "sample")
+            verb = "is" if unclear == 1 else "are"
+            yield f"{samples} {verb} borderline: another mechanism is nearly as likely."
+    yield from _unspecific(subject)
+    empty = [e for e in subject.layers if not int(e["selected"])]
+    if empty:
+        names = listed([shorten(plain(str(entry["name"])), 40) for entry in empty])
+        yield f"No neuron reached the level in {names}; the section on layers says why."
+
+
+def _unspecific(subject: Subject) -> Iterator[str]:
+    """Layers in which the selection says little: all neurons are critical, or move as one."""
+    dense = []
+    for entry in subject.layers:
+        layer, neurons = str(entry["name"]), int(entry["neurons"])
+        tested = int(entry.get("tested", neurons))
+        together = max((len(group) for group in subject.groups(layer)), default=0)
+        if neurons > 2 and together >= neurons / 2:
+            name = shorten(plain(layer), 40)
+            yield f"{together} of the {neurons} neurons of {name} move together and count as one."
+        elif tested >= FEWEST_DENSE and len(subject.distinct(layer)) >= DENSE * tested:
+            dense.append(shorten(plain(layer), 40))
+    if dense:
+        yield (
+            f"Nearly every neuron of {listed(dense)} is critical. With many samples that is usual, "
+            "since few neurons tell nothing at all; their scores rank them."
+        )
+
+
+def _less_right(subject: Subject) -> Iterator[str]:
+    table = subject.study.mechanisms
+    total, right = float(table["size"].sum()), float((table["accuracy"] * table["size"]).sum())
+    if not known(right):
+        return
+    for row in records(table):
+        rest = total - float(row.size)
+        if rest <= 0 or not row.size:
+            continue
+        own, others = float(row.accuracy), (right - float(row.accuracy * row.size)) / rest
+        error = math.sqrt(own * (1 - own) / row.size + max(others * (1 - others), 0.0) / rest)
+        if others - own >= max(ACCURACY_GAP, 2 * error):
+            yield (
+                f"{letter(int(row.mechanism))} is right less often than the others: "
+                f"{percent(own)} against {percent(others)} of its samples are really "
+                f"“{subject.target}”."
+            )

@@ -1,0 +1,82 @@
+"""From the records of the stages to the tables and entries of the study folder."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neucept.activations import Activations
+from neucept.critical import CLASS_SCORE, Critical
+from neucept.mechanisms import Mechanisms
+
+
+def mechanism_tables(mech: Mechanisms) -> dict[str, pd.DataFrame]:
+    """The tables ``mechanisms``, ``signature`` and ``choice``.
+
+    Returns:
+        By name; prototypes are sample positions, written as a JSON list.
+    """
+    prototypes = [json.dumps([int(i) for i in rows]) for rows in mech.prototypes]
+    return {
+        "mechanisms": mech.table.assign(prototypes=prototypes),
+        "signature": mech.signature,
+        "choice": mech.choice,
+    }
+
+
+def sample_table(acts: Activations, mech: Mechanisms) -> pd.DataFrame:
+    """One row per sample that is predicted as the target."""
+    rows = mech.samples
+    known = np.full(len(rows), -1) if acts.labels is None else acts.labels[rows]
+    return pd.DataFrame(
+        {
+            "position": rows,
+            "id": [acts.ids[i] for i in rows],
+            "prediction": acts.predictions[rows],
+            "label": known,
+            "mechanism": mech.labels,
+            "membership": mech.membership[np.arange(len(rows)), mech.labels],
+            "typicality": mech.typicality,
+            "stability": mech.sample_stability,
+            "map_x": mech.map[:, 0],
+            "map_y": mech.map[:, 1],
+        }
+    )
+
+
+def layer_entries(acts: Activations, crit: Critical) -> list[dict[str, Any]]:
+    """What ``study.json`` says of each layer, in order of execution."""
+    entries = []
+    for layer in crit.layers:
+        rows = crit.table[crit.table["layer"] == layer]
+        entries.append(
+            {
+                "name": layer,
+                "kind": acts.kinds[layer],
+                "neurons": len(rows),
+                "selected": int(rows["selected"].sum()),
+                "message": crit.messages[layer],
+                "promise": promise(crit, layer),
+                **crit.settings[layer],
+            }
+        )
+    return entries
+
+
+def promise(crit: Critical, layer: str) -> str:
+    """What is promised about the neurons named in one layer, in one sentence."""
+    level = f"{100 * crit.search.fdr:g} %"
+    above = crit.settings[layer]["target_layer"]
+    if above == CLASS_SCORE:
+        silent = "it says nothing more about the class score"
+    elif crit.search.split:
+        silent = f"it says nothing more about {crit.settings[layer]['target']}"
+    else:
+        silent = f"it says nothing more about any neuron of {above}"
+    return (
+        f"Of the neurons named, at most {level} are expected to be wrong; wrong means that, given "
+        f"the rest of the layer, {silent}."
+    )

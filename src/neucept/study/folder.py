@@ -1,0 +1,226 @@
+"""The folder that holds a study: what lies where, what may be reused, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from neucept.errors import StorageError, StudyError
+from neucept.runtime import TEMPORARY, write_bytes, writing
+
+FORMAT = 1
+"""Version of the folder's layout. A newer one is refused, an older one read or migrated."""
+
+TABLES = (
+    "critical",
+    "edges",
+    "mechanisms",
+    "signature",
+    "samples",
+    "choice",
+    "ablation",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study, read from its folder. It never holds the network.
+
+    Attributes:
+        path: The folder.
+        info: What ``study.json`` says: target, settings, versions, one entry per layer, how many
+            mechanisms, seconds per stage.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path | str) -> Study:
+        """Open a finished study.
+
+        Args:
+            path: Its folder.
+
+        Returns:
+            The study; tables are read when they are asked for.
+
+        Raises:
+            StudyError: no study there, not finished, or written by a newer version.
+        """
+        place = Path(path)
+        info = read_info(place)
+        if info is None:
+            raise StudyError(
+                f"'{place}' holds no study. Run 'neucept run' first, with to='{place}'."
+            )
+        if not info.get("finished"):
+            raise StudyError(
+                f"The study in '{place}' is not finished. Run the same 'neucept run' again: "
+                "it goes on where it stopped."
+            )
+        return cls(place, info)
+
+    def _table(self, name: str) -> pd.DataFrame:
+        try:
+            return pd.read_parquet(self.path / f"{name}.parquet")
+        except (OSError, ValueError) as error:
+            raise StudyError(
+                f"Cannot read '{name}.parquet' of the study in '{self.path}': {error}. "
+                "Run 'neucept run' again to make it anew."
+            ) from error
+
+    @cached_property
+    def critical(self) -> pd.DataFrame:
+        """One row per neuron: layer, neuron, selected, e_value, score, frequency, note."""
+        return self._table("critical")
+
+    @cached_property
+    def edges(self) -> pd.DataFrame:
+        """One row per neuron and target: which critical neuron above it serves."""
+        return self._table("edges")
+
+    @cached_property
+    def mechanisms(self) -> pd.DataFrame:
+        """One row per mechanism: size, share, stability, accuracy, confidence, prototypes."""
+        return self._table("mechanisms")
+
+    @cached_property
+    def signature(self) -> pd.DataFrame:
+        """One row per mechanism and neuron: its quantiles beside those of the other mechanisms."""
+        return self._table("signature")
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row per sample predicted as the target: mechanism, membership, typicality, map."""
+        return self._table("samples")
+
+    @cached_property
+    def choice(self) -> pd.DataFrame:
+        """One row per number of mechanisms that was considered."""
+        return self._table("choice")
+
+    @cached_property
+    def ablation(self) -> pd.DataFrame:
+        """One row per cut: layer, mode, keep, order, repeat, k, share, unchanged, probability."""
+        return self._table("ablation")
+
+    def thumbnail(self, position: int) -> bytes | None:
+        """The small picture of a sample, as WebP bytes; None where there is none."""
+        path = self.path / "thumbnails" / f"{int(position):06d}.webp"
+        try:
+            return path.read_bytes()
+        except OSError:
+            return None
+
+
+def read_info(place: Path) -> dict[str, Any] | None:
+    """What ``study.json`` says; None when the folder is missing, or empty but for leftovers.
+
+    Raises:
+        StudyError: something else lies there, the file is damaged, or the format is newer.
+        StorageError: the folder cannot be read.
+    """
+    path = place / "study.json"
+    try:
+        if place.exists() and not place.is_dir():
+            raise StudyError(f"'{place}' is a file. Give a folder for the study.")
+        if not path.exists():
+            foreign = [p.name for p in place.iterdir()] if place.exists() else []
+            foreign = [name for name in foreign if not name.startswith(TEMPORARY)]
+            if foreign:
+                raise StudyError(
+                    f"'{place}' is not empty and holds no study (it has '{sorted(foreign)[0]}'). "
+                    "Choose another folder, or empty this one."
+                )
+            return None
+        content = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"Cannot read '{place}': {error.strerror or error}.") from error
+    return _parsed(place, content)
+
+
+def _parsed(place: Path, content: bytes) -> dict[str, Any]:
+    try:
+        info = json.loads(content)
+        version = int(info["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            f"'{place / 'study.json'}' is damaged ({error}). "
+            "Restore it, or remove the folder and run the study again."
+        ) from error
+    if version > FORMAT:
+        raise StudyError(
+            f"The study in '{place}' has format {version}; this neucept reads up to {FORMAT}. "
+            "Update neucept to open it."
+        )
+    return dict(info)
+
+
+class Workplace:
+    """A study folder while the study runs: finished stages are recalled, others computed."""
+
+    def __init__(self, place: Path, identity: Mapping[str, str]) -> None:
+        """Open or make the folder for one network, one target and one set of samples.
+
+        Args:
+            place: The folder.
+            identity: Digests of the network, of the inputs, and the target.
+
+        Raises:
+            StudyError: the folder holds something else, or a study of something else.
+            StorageError: it cannot be written.
+        """
+        self.place = place
+        info = read_info(place)
+        if info is None or not info.get("stages"):
+            # Nothing was finished there, so a network or data that has been mended is no other.
+            info = {"format": FORMAT, "identity": dict(identity), "stages": {}, "seconds": {}}
+        for what, value in identity.items():
+            if info["identity"].get(what) != value:
+                raise StudyError(
+                    f"'{place}' holds a study of another {what}. "
+                    "Choose another folder with 'to', or remove this one."
+                )
+        self.info: dict[str, Any] = info
+        self.save()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        for leftover in self.place.glob(f"{TEMPORARY}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def save(self, **more: Any) -> None:
+        """Add to ``study.json`` and write it."""
+        self.info.update(more)
+        text = json.dumps(self.info, indent=1, sort_keys=True)
+        write_bytes(self.place / "study.json", text.encode())
+
+    def unfinish(self) -> None:
+        """Say that the tables no longer belong together; called before any of them is replaced."""
+        if self.info.get("finished"):
+            self.save(finished=False)
+
+    def has(self, stage: str, key: str, files: tuple[str, ...]) -> bool:
+        """Whether a stage was finished with this key and its files are still there."""
+        same = self.info["stages"].get(stage) == key
+        return same and all((self.place / name).exists() for name in files)
+
+    def finish(self, stage: str, key: str, seconds: float) -> None:
+        """Record that a stage is done."""
+        self.info["stages"][stage] = key
+        self.info["seconds"][stage] = round(seconds, 2)
+        self.save()
+
+    def write_table(self, name: str, frame: pd.DataFrame) -> None:
+        """Write one table, atomically."""
+        self.unfinish()
+        with writing(self.place / f"{name}.parquet") as temporary:
+            frame.to_parquet(temporary, index=False)

@@ -1,0 +1,356 @@
+"""The whole study: capture, critical neurons, mechanisms, ablation, pictures; each resumable."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from neucept.activations import Activations, Batches, capture
+from neucept.critical import Critical, Search, find_critical
+from neucept.errors import DataError, SettingsError, near_names
+from neucept.evaluation import ablate, agreement
+from neucept.mechanisms import Mechanisms, discover_mechanisms
+from neucept.runtime import Checkpoints, Progress, digest, read_arrays, write_arrays
+from neucept.study.evidence import layer_entries, mechanism_tables, sample_table
+from neucept.study.folder import Study, Workplace
+from neucept.study.identity import check_same_outputs, identity_of, layers_to_capture
+from neucept.study.pictures import write_pictures
+from neucept.study.settings import StudySettings
+
+FEWEST_SAMPLES = 30
+"""Predicted samples of the class without which mechanisms mean nothing."""
+
+
+def run_study(
+    model: nn.Module,
+    data: Any,
+    target: int | str,
+    to: Path | str,
+    settings: StudySettings = StudySettings(),  # noqa: B008 - frozen
+    *,
+    classes: Sequence[str] | None = None,
+    known: Sequence[int] | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Study one class of one network on one set of samples, from capture to evidence.
+
+    Args:
+        model: The trained network; left exactly as it was found.
+        data: A Dataset, DataLoader, tensor or re-iterable of batches, of inputs or (input, label).
+        target: Index or name of the class whose predictions are studied.
+        to: The study folder. A study that was cut short there is resumed; one that is finished is
+            brought up to date with the settings; one of another network or data is refused.
+        settings: Every option.
+        classes: Names of the classes, in the order of the network's outputs.
+        known: Sub-classes known from elsewhere, one per sample of `data`; they only score the
+            mechanisms at the end, nothing learns from them.
+        name: What the study is called on its page; the name of the network's class by default.
+        progress: Called as ``progress(stage, done, total)``.
+
+    Returns:
+        The finished study, read from its folder.
+
+    Raises:
+        InputError: its subclasses say what is wrong with the network, data, settings or folder.
+    """
+    if isinstance(data, Iterator):
+        raise DataError(
+            f"The data is a {type(data).__name__}, which can be read only once; a study reads it "
+            "again for every stage. Pass a Dataset, a DataLoader, a tensor or a list of batches."
+        )
+    batches = Batches(data, settings.batch_size)
+    index = target_index(target, classes)
+    place = Workplace(Path(to), identity_of(model, batches, index))
+    run = _Run(model, data, batches, index, settings, place, progress)
+    acts = run.capture()
+    run.check_samples(acts, classes)
+    crit = run.critical(acts)
+    mech = run.mechanisms(acts, crit)
+    run.tables(acts, mech)
+    run.ablation(acts, crit)
+    run.pictures(mech)
+    place.save(
+        finished=True,
+        name=name or type(model).__name__,
+        target={"index": index, "name": str(classes[index]) if classes else f"class {index}"},
+        classes=None if classes is None else [str(c) for c in classes],
+        layers=layer_entries(acts, crit),
+        mechanisms=_mechanisms_entry(mech, known),
+        **_provenance(model, acts, index, settings),
+    )
+    run.checkpoints.clear()
+    return Study.open(to)
+
+
+def target_index(target: int | str, classes: Sequence[str] | None) -> int:
+    """The index of a class given by index or name.
+
+    Raises:
+        SettingsError: the name is not among the classes, or a name came without names to look in.
+    """
+    if isinstance(target, bool) or not isinstance(target, int | np.integer | str):
+        raise SettingsError(f"target is {target!r}. Pass a class index or a class name.")
+    if not isinstance(target, str):
+        index = int(target)
+        if index < 0 or (classes is not None and index >= len(classes)):
+            most = "" if classes is None else f" to {len(classes) - 1}"
+            raise SettingsError(f"target is {index}. Pass a class index from 0{most}.")
+        return index
+    names = [str(c) for c in classes or ()]
+    if target in names:
+        return names.index(target)
+    if target.isdecimal() and not names:
+        return int(target)
+    if not names:
+        raise SettingsError(f"target is '{target}', but no class names were given. Pass an index.")
+    raise SettingsError(f"Class '{target}' is unknown. {near_names(target, names)}")
+
+
+@dataclass
+class _Run:
+    """The stages of one study, each recalled from the folder when it is there, else computed."""
+
+    model: nn.Module
+    data: Any
+    batches: Batches
+    target: int
+    settings: StudySettings
+    place: Workplace
+    progress: Progress | None
+
+    def __post_init__(self) -> None:
+        self.checkpoints = Checkpoints(self.place.place / ".pieces")
+        self.keys: dict[str, str] = {}
+
+    def stage(
+        self,
+        name: str,
+        after: str | None,
+        settings: Mapping[str, Any],
+        files: tuple[str, ...],
+        compute: Callable[[], None],
+    ) -> None:
+        """Compute a stage unless it was finished with the same settings after the same stage."""
+        key = digest(name, self.keys.get(after or ""), dict(settings), version("neucept"))
+        self.keys[name] = key
+        if self.place.has(name, key, files):
+            return
+        begun = perf_counter()
+        compute()
+        self.place.unfinish()
+        self.place.finish(name, key, perf_counter() - begun)
+
+    def capture(self) -> Activations:
+        store = self.place.place / "activations.zarr"
+        layers = layers_to_capture(self.model, self.data, self.settings)
+        kept = {
+            "identity": self.place.info["identity"],
+            "layers": layers,
+            "pool": self.settings.pool,
+        }
+
+        def compute() -> None:
+            capture(
+                self.model,
+                self.data,
+                layers,
+                pool=self.settings.pool,
+                batch_size=self.settings.batch_size,
+                device=self.settings.device,
+                to=store,
+                progress=self.progress,
+            )
+
+        self.stage("capture", None, kept, ("activations.zarr",), compute)
+        acts = Activations.open(store)
+        check_same_outputs(self.model, self.batches, acts, self.settings.device)
+        return acts
+
+    def check_samples(self, acts: Activations, classes: Sequence[str] | None) -> None:
+        """Refuse, before anything long, a class that too few samples are predicted as."""
+        width = max(acts.outputs.shape[1], 2)
+        if self.target >= width:
+            raise SettingsError(f"target is {self.target}, but the network has {width} classes.")
+        if classes is not None and len(classes) != width:
+            raise SettingsError(f"{len(classes)} class names were given for {width} classes.")
+        counts = np.bincount(acts.predictions, minlength=width)
+        if counts[self.target] < FEWEST_SAMPLES:
+            often = ", ".join(f"{c} ({counts[c]})" for c in np.argsort(-counts)[:3] if counts[c])
+            raise DataError(
+                f"{counts[self.target]} of {acts.n_samples} samples are predicted as class "
+                f"{self.target}; a study needs at least {FEWEST_SAMPLES}. "
+                f"Most are predicted as {often}. Give more samples, or another class."
+            )
+
+    def critical(self, acts: Activations) -> Critical:
+        chosen = asdict(self.settings)
+        search = Search(**{f.name: chosen[f.name] for f in fields(Search) if f.name in chosen})
+
+        def compute() -> None:
+            found = find_critical(
+                acts,
+                self.target,
+                search,
+                n_jobs=self.settings.n_jobs,
+                progress=self.progress,
+                checkpoints=self.checkpoints,
+            )
+            self.place.unfinish()
+            found.save(self.place.place)
+
+        files = ("critical.parquet", "edges.parquet", "critical.json")
+        self.stage("critical neurons", "capture", asdict(search), files, compute)
+        return Critical.load(self.place.place)
+
+    def mechanisms(self, acts: Activations, crit: Critical) -> Mechanisms:
+        chosen: dict[str, Any] = {
+            "n_mechanisms": self.settings.n_mechanisms,
+            "max_mechanisms": self.settings.max_mechanisms,
+            "seed": self.settings.seed,
+        }
+        path = self.place.place / "assigner.npz"
+
+        def compute() -> None:
+            found = discover_mechanisms(
+                acts, crit, **chosen, n_jobs=self.settings.n_jobs, progress=self.progress
+            )
+            self.place.unfinish()
+            write_arrays(path, found.to_arrays())
+
+        self.stage("mechanisms", "critical neurons", chosen, (path.name,), compute)
+        return Mechanisms.from_arrays(read_arrays(path))
+
+    def tables(self, acts: Activations, mech: Mechanisms) -> None:
+        tables = ("mechanisms", "signature", "samples", "choice")
+
+        def compute() -> None:
+            for table, frame in mechanism_tables(mech).items():
+                self.place.write_table(table, frame)
+            self.place.write_table("samples", sample_table(acts, mech))
+
+        files = tuple(f"{table}.parquet" for table in tables)
+        self.stage("tables", "mechanisms", {}, files, compute)
+
+    def ablation(self, acts: Activations, crit: Critical) -> None:
+        settings = self.settings
+        chosen = {
+            "modes": settings.ablation_modes,
+            "samples": settings.ablation_samples,
+            "seed": settings.seed,
+        }
+        cuts = [
+            (layer, mode, keep)
+            for layer in crit.layers
+            for mode in settings.ablation_modes
+            for keep in (False, True)
+        ]
+
+        def compute() -> None:
+            frames = []
+            for number, (layer, mode, keep) in enumerate(cuts):
+                key = digest(self.keys["ablation"], layer, mode, keep)
+                arrays = self.checkpoints.recall(
+                    key,
+                    lambda cut=(layer, mode, keep): self._cut(acts, crit, *cut),  # type: ignore[misc]
+                )
+                frames.append(pd.DataFrame(arrays).assign(layer=layer, mode=mode, keep=keep))
+                if self.progress is not None:
+                    self.progress("ablation", number + 1, len(cuts))
+            self.place.write_table("ablation", _ablation_table(frames))
+
+        self.stage("ablation", "critical neurons", chosen, ("ablation.parquet",), compute)
+
+    def _cut(
+        self, acts: Activations, crit: Critical, layer: str, mode: str, keep: bool
+    ) -> dict[str, np.ndarray]:
+        curves = ablate(
+            self.model,
+            self.data,
+            acts,
+            crit,
+            layer=layer,
+            mode=mode,
+            keep=keep,
+            samples=self.settings.ablation_samples,
+            device=self.settings.device,
+            seed=self.settings.seed,
+        )
+        return {c: _plain(curves.table[c]) for c in curves.table.columns}
+
+    def pictures(self, mech: Mechanisms) -> None:
+        def compute() -> None:
+            write_pictures(
+                self.place.place / "thumbnails",
+                self.batches,
+                mech,
+                self.settings.pictures,
+                self.progress,
+            )
+
+        chosen = {"pictures": self.settings.pictures}
+        self.stage("pictures", "mechanisms", chosen, ("thumbnails",), compute)
+
+
+def _plain(column: pd.Series[Any]) -> np.ndarray:
+    values = column.to_numpy()
+    return values.astype(np.str_) if values.dtype.hasobject or values.dtype.kind == "T" else values
+
+
+def _ablation_table(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    first = ["layer", "mode", "keep"]
+    if not frames:
+        columns = [*first, "order", "repeat", "k", "share", "unchanged", "probability"]
+        return pd.DataFrame({column: [] for column in columns})
+    table = pd.concat(frames, ignore_index=True)
+    return table[first + [c for c in table.columns if c not in first]]
+
+
+def _mechanisms_entry(mech: Mechanisms, known: Sequence[int] | None) -> dict[str, Any]:
+    scores = None
+    if known is not None:
+        scores = asdict(agreement(mech.labels, np.asarray(known)[mech.samples]))
+    return {
+        "n": mech.n_mechanisms,
+        "stability": float(np.mean(mech.stability)),
+        "message": mech.message,
+        "layers": list(mech.layers),
+        "method": mech.method,
+        "agreement": scores,
+    }
+
+
+def _provenance(
+    model: nn.Module, acts: Activations, target: int, settings: StudySettings
+) -> dict[str, Any]:
+    packages = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "zarr")
+    labelled = acts.labels is not None
+    return {
+        "neucept": version("neucept"),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "n_samples": acts.n_samples,
+        "n_predicted": int(np.sum(acts.predictions == target)),
+        "accuracy": float(np.mean(acts.predictions == acts.labels)) if labelled else None,
+        "settings": {
+            k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()
+        },
+        "model": {
+            "name": type(model).__name__,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "training": bool(model.training),
+            "device": str(next(iter(model.parameters()), torch.zeros(0)).device),
+        },
+    }

@@ -1,0 +1,127 @@
+"""Every option of a study, declared once, for the command line, the study file and the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+from typing import Literal
+
+from neucept.errors import SettingsError, near_names
+
+ABLATION_MODES = ("resample", "zero", "mean", "noise")
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """How a study is run. Every value has a default that suits a first look.
+
+    Attributes:
+        layers: Layers to study, by dotted name; None for all but the one that gives the output.
+        fdr: Share of wrong neurons accepted among those named, per layer, in (0, 1).
+        route: "chain" asks each layer about the critical neurons above; "direct" about the class.
+        split: Whether each layer of a chain gets samples of its own, for the stricter promise.
+        pool: How a channel or a feature becomes one number per sample: "mean", "max" or "none".
+        batch_size: Samples per forward pass.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        sampler: Density of the knockoffs, or "auto".
+        statistic: Importance statistic, or "auto".
+        knockoffs: Simultaneous knockoffs per draw, or "auto".
+        draws: Draws of knockoffs that are averaged, or "auto".
+        dither: Noise added to the target in each draw, in its standard deviations, or "auto".
+        n_mechanisms: Number of mechanisms, or "auto".
+        max_mechanisms: Most mechanisms that "auto" considers.
+        ablation_modes: How neurons are cut: "resample", "zero", "mean", "noise".
+        ablation_samples: Samples of the class on which cuts are measured.
+        pictures: Most inputs kept as small pictures for the page.
+        seed: Every random choice derives from it.
+        n_jobs: Workers; None for one per core.
+    """
+
+    layers: tuple[str, ...] | None = None
+    fdr: float = 0.1
+    route: Literal["chain", "direct"] = "chain"
+    split: bool = False
+    pool: Literal["mean", "max", "none"] = "mean"
+    batch_size: int = 256
+    device: str = "auto"
+    sampler: str = "auto"
+    statistic: str = "auto"
+    knockoffs: int | Literal["auto"] = "auto"
+    draws: int | Literal["auto"] = "auto"
+    dither: float | Literal["auto"] = "auto"
+    n_mechanisms: int | Literal["auto"] = "auto"
+    max_mechanisms: int = 12
+    ablation_modes: tuple[str, ...] = ("resample",)
+    ablation_samples: int = 200
+    pictures: int = 1500
+    seed: int = 0
+    n_jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that no stage could use, before anything long starts.
+
+        Raises:
+            SettingsError: a value has the wrong type or is outside its range.
+        """
+        if isinstance(self.layers, str):
+            raise SettingsError(
+                f"layers is '{self.layers}'. Pass a list of names, or leave it out."
+            )
+        if self.layers is not None:
+            object.__setattr__(self, "layers", tuple(self.layers))
+            repeated = {name for name in self.layers if self.layers.count(name) > 1}
+            if repeated or not self.layers:
+                what = f"names {sorted(repeated)} twice" if repeated else "is empty"
+                raise SettingsError(
+                    f"layers {what}. Name each layer once, or leave it out for all."
+                )
+        object.__setattr__(self, "ablation_modes", tuple(self.ablation_modes))
+        _within("fdr", self.fdr, 0.0, 1.0)
+        _one_of("route", self.route, ("chain", "direct"))
+        _one_of("pool", self.pool, ("mean", "max", "none"))
+        for mode in self.ablation_modes:
+            _one_of("ablation_modes", mode, ABLATION_MODES)
+        if not isinstance(self.split, bool):
+            raise SettingsError(f"split is {self.split!r}. Pass true or false.")
+        for name, least in _WHOLE_NUMBERS.items():
+            value = getattr(self, name)
+            if name not in _MAY_ALSO_BE or value != _MAY_ALSO_BE[name]:
+                _whole(name, value, least)
+        if self.dither != "auto" and not (_is_number(self.dither) and self.dither >= 0):
+            raise SettingsError(
+                f"dither is {self.dither!r}. Pass a number of at least 0, or 'auto'."
+            )
+
+
+_WHOLE_NUMBERS = {
+    "batch_size": 1,
+    "knockoffs": 1,
+    "draws": 1,
+    "n_mechanisms": 1,
+    "max_mechanisms": 1,
+    "ablation_samples": 1,
+    "pictures": 0,
+    "seed": 0,
+    "n_jobs": 1,
+}
+
+_MAY_ALSO_BE = {"knockoffs": "auto", "draws": "auto", "n_mechanisms": "auto", "n_jobs": None}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not isnan(value)
+
+
+def _within(name: str, value: object, low: float, high: float) -> None:
+    if not _is_number(value) or not low < float(value) < high:  # type: ignore[arg-type]
+        raise SettingsError(f"{name} is {value!r}. Pass a number between {low:g} and {high:g}.")
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SettingsError(f"{name} is {value!r}. {near_names(str(value), known)}")
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SettingsError(f"{name} is {value!r}. Pass a whole number of at least {least}.")

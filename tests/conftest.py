@@ -1,0 +1,34 @@
+"""What every test shares: one thread, checked shapes, the folder of real data if there is one."""
+
+from __future__ import annotations
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+# Where arrays are handled. Settings check themselves, and their own errors are what tests want.
+CHECKED = ("activations", "critical.chain", "critical.record", "evaluation", "knockoffs")
+install_import_hook(
+    [f"neucept.{part}" for part in (*CHECKED, "mechanisms", "study.pictures")], "beartype.beartype"
+)
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data and networks that NEUCEPT_DATA names."""
+    folder = os.environ.get("NEUCEPT_DATA")
+    if not folder:
+        pytest.skip(
+            "NEUCEPT_DATA is not set: it names the folder with the real networks and images"
+        )
+    return Path(folder)

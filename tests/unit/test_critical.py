@@ -1,0 +1,155 @@
+"""The backward search on two layers whose critical neurons are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neucept.activations import Activations
+from neucept.critical import CLASS_SCORE, Critical, Search, find_critical, paper_recipe
+from neucept.critical.record import EDGE_COLUMNS, NODE_COLUMNS
+from neucept.errors import DataError, ModelError, SettingsError
+from neucept.runtime import Checkpoints
+
+LOWER, UPPER = set(range(6)), set(range(4))
+FAST = Search(draws=4)
+
+
+def two_layers(samples: int = 1500, signal: float = 1.0) -> Activations:
+    """Layer "lower" has 20 neurons of which 6 feed "upper"; 4 of its 12 neurons feed the class."""
+    noise = np.random.default_rng(0)
+    lower = noise.normal(size=(samples, 20))
+    weights = noise.uniform(0.7, 1.3, size=(6, 12)) * noise.choice([-1, 1], size=(6, 12))
+    upper = lower[:, :6] @ weights + 1.5 * noise.normal(size=(samples, 12))
+    score = signal * upper[:, :4] @ np.array([1.0, -1.0, 0.8, -1.2]) + noise.normal(size=samples)
+    return Activations.from_arrays(
+        {"lower": lower, "upper": upper}, outputs=np.stack([score, -score], axis=1)
+    )
+
+
+@pytest.fixture(scope="module")
+def acts() -> Activations:
+    return two_layers()
+
+
+@pytest.fixture(scope="module")
+def crit(acts: Activations) -> Critical:
+    return find_critical(acts, 0, FAST)
+
+
+def test_the_chain_finds_both_layers(crit: Critical) -> None:
+    assert crit.layers == ("lower", "upper")
+    assert UPPER <= set(crit.neurons("upper")) and len(crit.neurons("upper")) <= 6
+    assert LOWER <= set(crit.neurons("lower")) and len(crit.neurons("lower")) <= 8
+
+
+def test_tables_have_one_row_per_neuron_and_per_pair(crit: Critical) -> None:
+    assert tuple(crit.table.columns) == NODE_COLUMNS
+    assert list(crit.table["layer"].unique()) == ["lower", "upper"]
+    assert len(crit.table) == 20 + 12
+    assert tuple(crit.edges.columns) == EDGE_COLUMNS
+    top = crit.edges[crit.edges["layer"] == "upper"]
+    assert set(top["target_layer"]) == {CLASS_SCORE} and set(top["target_neuron"]) == {-1}
+    below = crit.edges[crit.edges["layer"] == "lower"]
+    assert set(below["target_neuron"]) == set(crit.neurons("upper"))
+    assert len(below) == 20 * len(crit.neurons("upper"))
+
+
+def test_edges_join_only_neurons_that_matter(crit: Critical) -> None:
+    below = crit.edges[(crit.edges["layer"] == "lower") & crit.edges["selected"]]
+    assert len(below) >= 15
+    assert np.mean(below["neuron"] < 6) >= 0.8
+
+
+def test_neurons_come_with_most_evidence_first(crit: Critical) -> None:
+    table = crit.table[crit.table["layer"] == "lower"].set_index("neuron")
+    evidence = table.loc[crit.neurons("lower"), "e_value"].to_numpy()
+    assert np.all(np.diff(evidence) <= 0)
+
+
+def test_the_direct_route_asks_every_layer_about_the_class(acts: Activations) -> None:
+    crit = find_critical(acts, 0, Search(route="direct", draws=2))
+    assert set(crit.edges["target_layer"]) == {CLASS_SCORE}
+    assert crit.settings["lower"]["target"] == "the class score"
+
+
+def test_split_gives_each_layer_rows_of_its_own(acts: Activations) -> None:
+    crit = find_critical(acts, 0, Search(split=True, draws=2))
+    assert crit.settings["lower"]["samples"] + crit.settings["upper"]["samples"] == acts.n_samples
+
+
+def test_below_an_empty_layer_the_class_score_is_asked_and_said() -> None:
+    noise = np.random.default_rng(1)
+    lower = noise.normal(size=(400, 12))
+    score = lower[:, :3].sum(1) + noise.normal(size=400)
+    silent = Activations.from_arrays(
+        {"lower": lower, "upper": noise.normal(size=(400, 12))},
+        outputs=np.stack([score, -score], axis=1),
+    )
+    crit = find_critical(silent, 0, Search(draws=2, fdr=0.05))
+    assert crit.neurons("upper").size == 0
+    assert "asked about the class score instead" in crit.messages["upper"]
+    assert crit.settings["lower"]["target"] == "the class score"
+    assert {0, 1, 2} <= set(crit.neurons("lower"))
+
+
+def test_several_classes_equal_one_by_one(acts: Activations) -> None:
+    search = Search(draws=2, edges=False)
+    both = find_critical(acts, [0, 1], search)
+    assert set(both) == {0, 1}
+    alone = find_critical(acts, 1, search)
+    assert both[1].table.equals(alone.table)
+
+
+def test_a_search_is_equal_for_any_number_of_workers(acts: Activations) -> None:
+    one, two = (find_critical(acts, 0, Search(draws=2), n_jobs=n) for n in (1, 2))
+    assert one.table.equals(two.table) and one.edges.equals(two.edges)
+
+
+def test_saved_and_loaded_is_equal(crit: Critical, tmp_path: Path) -> None:
+    crit.save(tmp_path)
+    again = Critical.load(tmp_path)
+    assert again.table.equals(crit.table) and again.edges.equals(crit.edges)
+    assert again.search == crit.search and again.layers == crit.layers
+    assert again.settings == crit.settings and again.messages == crit.messages
+
+
+def test_finished_layers_are_not_searched_again(acts: Activations, tmp_path: Path) -> None:
+    told: list[str] = []
+    tables = []
+    for _ in range(2):
+        told.clear()
+        crit = find_critical(
+            acts,
+            0,
+            Search(draws=2),
+            progress=lambda stage, done, total: told.append(stage),
+            checkpoints=Checkpoints(tmp_path),
+        )
+        tables.append(crit.table)
+    assert tables[0].equals(tables[1])
+    assert told == []
+
+
+def test_the_paper_recipe_scores_by_frequency(acts: Activations) -> None:
+    crit = find_critical(acts, 0, paper_recipe(draws=4))
+    upper = crit.table[crit.table["layer"] == "upper"]
+    assert set(np.unique(4 * upper["frequency"])) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert len(crit.edges) == 0
+
+
+def test_unknown_things_are_named(acts: Activations, crit: Critical) -> None:
+    with pytest.raises(ModelError, match="Did you mean 'lower'"):
+        find_critical(acts, 0, Search(layers=("lowr",)))
+    with pytest.raises(ModelError, match="Did you mean 'upper'"):
+        crit.neurons("uper")
+    with pytest.raises(SettingsError, match="layers is empty"):
+        find_critical(acts, 0, Search(layers=()))
+    with pytest.raises(SettingsError, match="route is 'chian'"):
+        Search(route="chian")
+    with pytest.raises(SettingsError, match="fdr"):
+        find_critical(acts, 0, Search(fdr=1.0))
+    with pytest.raises((DataError, SettingsError), match="class|target"):
+        find_critical(acts, 7)

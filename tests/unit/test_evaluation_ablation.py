@@ -1,0 +1,173 @@
+"""Cuts in a network whose prediction hangs on a known few neurons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from neucept.activations import Activations, capture
+from neucept.critical import Critical, Search
+from neucept.errors import DataError, InputError, ModelError, SettingsError
+from neucept.evaluation.ablation import MODES, Ablation, ablate
+
+NEURONS, USED = 12, (7, 2, 9)
+
+
+class Convolutional(nn.Module):
+    """A layer of 12 channels, of which only three reach the two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(1, NEURONS, 3)
+        self.head = nn.Linear(NEURONS, 2)
+        with torch.no_grad():
+            self.head.weight.zero_()
+            for sign, j in zip((1.0, -1.0, 1.0), USED, strict=True):
+                self.head.weight[:, j] = sign * torch.tensor([4.0, -4.0])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.features(x)).mean((2, 3)))
+
+
+class Dense(nn.Module):
+    """The same with a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Linear(36, NEURONS)
+        self.head = nn.Linear(NEURONS, 2)
+        with torch.no_grad():
+            self.head.weight.zero_()
+            for j in USED:
+                self.head.weight[:, j] = torch.tensor([2.0, -2.0])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x.flatten(1)))
+
+
+def critical(layer: str = "features") -> Critical:
+    """What a search would say that ranks the three used neurons first."""
+    score = np.linspace(0.1, 0.0, NEURONS)
+    score[list(USED)] = (3.0, 2.0, 1.0)
+    table = pd.DataFrame(
+        {
+            "layer": layer,
+            "neuron": np.arange(NEURONS),
+            "selected": np.isin(np.arange(NEURONS), USED),
+            "e_value": np.isin(np.arange(NEURONS), USED) * 12.0,
+            "score": score,
+            "frequency": 1.0,
+            "note": "",
+        }
+    )
+    return Critical(0, (layer,), Search(), table, table.head(0), {layer: ""}, {layer: {}})
+
+
+@pytest.fixture(scope="module", params=[Convolutional, Dense])
+def case(request: pytest.FixtureRequest) -> tuple[nn.Module, torch.Tensor, Activations]:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = request.param().eval()
+        x = torch.randn(300, 1, 6, 6)
+    with torch.no_grad():  # as many samples on one side as on the other
+        model.head.bias -= model(x).median(dim=0).values
+    return model, x, capture(model, x, ["features"])
+
+
+def curve(result: Ablation, order: str = "critical", what: str = "unchanged") -> pd.Series:
+    rows = result.table[result.table["order"] == order]
+    return rows.groupby("k")[what].mean()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_cutting_the_used_neurons_changes_predictions_and_others_do_not(
+    case: tuple, mode: str
+) -> None:
+    model, x, acts = case
+    result = ablate(model, x, acts, critical(), layer="features", mode=mode, random_orders=3)
+    assert curve(result)[0] == 1.0
+    probability = curve(result, what="probability")
+    assert probability.iloc[-1] < probability[0] - 0.01
+    backwards = [j for j in range(NEURONS) if j not in USED] + list(USED)
+    result = ablate(
+        model, x, acts, critical(), layer="features", mode=mode, order=backwards, random_orders=0
+    )
+    spared = curve(result)
+    assert (spared[spared.index <= NEURONS - len(USED)] == 1.0).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_keeping_only_the_used_neurons_keeps_every_prediction(case: tuple, mode: str) -> None:
+    model, x, acts = case
+    result = ablate(
+        model, x, acts, critical(), layer="features", mode=mode, keep=True, random_orders=2
+    )
+    kept = curve(result)
+    assert (kept[kept.index >= len(USED)] == 1.0).all()
+    probability = curve(result, what="probability")
+    assert probability[0] < probability.iloc[-1] - 0.01
+
+
+def test_the_table_has_every_curve_and_is_equal_when_repeated(case: tuple) -> None:
+    model, x, acts = case
+    first, second = (
+        ablate(model, x, acts, critical(), layer="features", samples=50, random_orders=2)
+        for _ in range(2)
+    )
+    assert first.table.equals(second.table)
+    assert len(first.samples) == 50
+    assert (acts.predictions[first.samples] == 0).all()
+    sizes = first.table.groupby(["order", "repeat"])["k"].apply(list)
+    assert len(sizes) == 3
+    assert all(k[0] == 0 and k[-1] == NEURONS for k in sizes)
+
+
+def test_the_network_is_left_as_found(case: tuple) -> None:
+    model, x, acts = case
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    ablate(model, x, acts, critical(), layer="features", samples=20, random_orders=1)
+    assert model.training
+    model.eval()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not model.features._forward_hooks
+
+
+def test_saved_curves_can_be_read(case: tuple, tmp_path: Path) -> None:
+    model, x, acts = case
+    result = ablate(model, x, acts, critical(), layer="features", samples=20, random_orders=1)
+    result.save(tmp_path / "curves.parquet")
+    read = pd.read_parquet(tmp_path / "curves.parquet")
+    assert len(read) == len(result.to_frame())
+    assert set(read["layer"]) == {"features"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"layer": "featurs"}, ModelError, "Did you mean 'features'"),
+        ({"mode": "zeros"}, SettingsError, "Did you mean 'zero'"),
+        ({"samples": 0}, SettingsError, "samples is 0"),
+        ({"steps": 0}, SettingsError, "steps is 0"),
+        ({"random_orders": -1}, SettingsError, "random_orders is -1"),
+        ({"order": [0, 1]}, SettingsError, "each of the layer's 12 neurons once"),
+        ({"seed": -1}, SettingsError, "seed"),
+    ],
+)
+def test_bad_settings_are_one_line(
+    case: tuple, settings: dict, error: type[InputError], text: str
+) -> None:
+    model, x, acts = case
+    with pytest.raises(error, match=text):
+        ablate(model, x, acts, critical(), **{"layer": "features", **settings})
+
+
+def test_other_data_than_was_captured_is_noticed(case: tuple) -> None:
+    model, x, acts = case
+    with pytest.raises(DataError, match="differ by up to"):
+        ablate(model, x.flip(0) * 3, acts, critical(), layer="features")

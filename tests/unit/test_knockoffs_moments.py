@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
+
+
+def of(x: np.ndarray, y: np.ndarray) -> Moments:
+    return fold_moments([x], y, [slice(None)])[0]
+
+
+def same(one: Moments, other: Moments) -> None:
+    assert one.rows == other.rows
+    for name in ("means", "target_means", "gram", "cross", "power"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9)
+
+
+@pytest.fixture
+def data() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.standard_normal((37, 5)) + 3, random.standard_normal((37, 2)) - 1
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_folds_partition_the_rows_and_add_up(data, contiguous: bool) -> None:
+    x, y = data
+    rows = fold_rows(37, 5, contiguous=contiguous)
+    assert sorted(np.concatenate([np.arange(37)[fold] for fold in rows])) == list(range(37))
+    parts = fold_moments([x[:, :2], x[:, 2:]], y, rows)
+    whole = together(parts)
+    same(whole, of(x, y))
+    kept = np.ones(37, dtype=bool)
+    kept[rows[2]] = False
+    same(whole.minus(parts[2]), of(x[kept], y[kept]))
+
+
+def test_about_other_means(data) -> None:
+    x, y = data
+    moved = of(x, y).about(np.zeros(5), np.ones(2))
+    np.testing.assert_allclose(moved.gram, x.T @ x)
+    np.testing.assert_allclose(moved.cross, x.T @ (y - 1))
+    np.testing.assert_allclose(moved.power, ((y - 1) ** 2).sum(0))
+
+
+def test_arranged(data) -> None:
+    x, y = data
+    order, scale = np.array([3, 0, 4, 1, 2]), np.arange(1.0, 6.0)
+    same(of(x, y).arranged(order, scale), of((x / scale)[:, order], y))
+
+
+@pytest.mark.parametrize("singular", [False, True])
+def test_compact_data_have_the_same_moments(data, singular: bool) -> None:
+    x, y = data
+    if singular:
+        x = np.c_[x, x[:, 0]]
+    moments = of(x, y)
+    small, target = moments.compact()
+    assert small.shape == (x.shape[1] + 1, x.shape[1])
+    np.testing.assert_allclose(small.T @ small, moments.gram, atol=1e-8)
+    np.testing.assert_allclose(small.T @ target, moments.cross, atol=1e-6)
+    np.testing.assert_allclose((target**2).sum(0), moments.power, rtol=1e-9)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from neucept.errors import DataError
+from neucept.knockoffs.screening import as_matrix, screen
+
+
+def normal(samples: int, neurons: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((samples, neurons))
+
+
+def test_ordinary_neurons_are_all_tested() -> None:
+    found = screen(normal(200, 6))
+    np.testing.assert_array_equal(found.tested, np.arange(6))
+    assert found.groups == ()
+    assert found.set_aside == {}
+    np.testing.assert_array_equal(found.maps, np.eye(6))
+
+
+def test_constant_and_dead_neurons_are_set_aside_with_the_reason() -> None:
+    x = normal(200, 5)
+    x[:, 1] = 0.25
+    x[:, 3] = 0.0
+    x[:4, 3] = [1, 2, 3, 4]
+    found = screen(x)
+    np.testing.assert_array_equal(found.tested, [0, 2, 4])
+    assert found.set_aside[1] == "constant at 0.25"
+    assert found.set_aside[3] == "dead: only 4 of 200 samples differ from the rest"
+    assert not found.maps[:, [1, 3]].any()
+    x[4, 3] = 5.0
+    assert 3 in screen(x).tested
+
+
+def test_near_copies_form_a_group_with_one_representative() -> None:
+    x = normal(300, 6)
+    x[:, 2] = -3 * x[:, 0] + 1
+    x[:, 5] = x[:, 0] + 0.05 * normal(300, 1, 1)[:, 0]
+    found = screen(x)
+    assert found.groups == ((0, 2, 5),)
+    assert len({0, 2, 5} & set(found.tested.tolist())) == 1
+    leader = found.representative[5]
+    assert found.representative == {0: leader, 2: leader, 5: leader, 1: 1, 3: 3, 4: 4}
+    assert found.set_aside == {}
+
+
+def test_a_chain_of_likenesses_is_not_one_group() -> None:
+    """Neighbours are alike and the ends are not: every member is close to its representative."""
+    x = np.cumsum(normal(2000, 12) * np.r_[8.0, np.ones(11)], axis=1)
+    found = screen(x)
+    r = np.abs(np.corrcoef(x.T))
+    assert found.groups
+    for group in found.groups:
+        leader = found.representative[group[0]]
+        assert r[leader, list(group)].min() >= 0.99
+    tested = r[np.ix_(found.tested, found.tested)] - np.eye(len(found.tested))
+    assert tested.max() < 0.99
+
+
+def test_determined_neurons_are_set_aside_only_when_samples_suffice() -> None:
+    x = normal(300, 5)
+    x = np.c_[x, x @ [1.0, 2.0, -1.0, 0.0, 0.5]]
+    found = screen(x)
+    assert len(found.tested) == 5
+    (dropped,) = found.set_aside
+    assert "determined by other neurons, mostly" in found.set_aside[dropped]
+    np.testing.assert_allclose(
+        (x[:, found.tested] - x[:, found.tested].mean(0)) @ found.maps[:, dropped],
+        x[:, dropped] - x[:, dropped].mean(),
+        atol=1e-8,
+    )
+    wide = normal(60, 80)
+    assert len(screen(wide).tested) == 80
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (np.ones((100, 3)), "All 3 neurons are constant"),
+        (np.zeros((10, 3)), "There are 10 samples; a selection needs at least 50"),
+    ],
+)
+def test_hopeless_data_are_refused(x: np.ndarray, text: str) -> None:
+    with pytest.raises(DataError, match=text):
+        screen(x)
+
+
+def test_any_holder_of_numbers_is_read() -> None:
+    plain = normal(20, 3).astype(np.float32)
+    tensor = torch.tensor(plain, requires_grad=True)
+    chunked = zarr.array(plain, chunks=(7, 3))
+    for values in (plain, tensor, chunked, plain.tolist(), tensor.detach().to(torch.float64)):
+        np.testing.assert_array_equal(as_matrix(values), plain.astype(np.float64))
+    assert as_matrix(torch.ones(4, dtype=torch.bfloat16)).shape == (4, 1)
+    assert as_matrix(np.arange(4)).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.array([[1.0, 2.0], [np.nan, 1.0]]), "1 values that are not finite.*sample 1, column 0"),
+        (np.array([[1.0, np.inf]]), "inf at sample 0, column 1"),
+        (np.zeros((2, 3, 4)), "3 axes, shape"),
+        (np.zeros((0, 3)), "empty"),
+        (["a", "b"], "cannot be read as numbers"),
+    ],
+)
+def test_unusable_values_are_refused(values: object, text: str) -> None:
+    with pytest.raises(DataError, match=text):
+        as_matrix(values)

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+
+import joblib
+import numpy as np
+import pytest
+import torch
+import zarr
+from designs import gaussian
+
+from neucept.errors import DataError, SettingsError
+from neucept.knockoffs import fit_sampler, select, select_both
+from neucept.knockoffs.filter import contest, threshold
+from neucept.knockoffs.statistics import KINDS
+from neucept.runtime import generator
+
+SERVING = [1, 4, 6, 10, 12, 15]
+
+
+@pytest.fixture(scope="module")
+def layer() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x = gaussian("ar 0.5", 600, 20, random)
+    z = (x - x.mean(0)) / x.std(0)
+    y = z[:, SERVING] @ random.choice([-1.0, 1.0], (6, 3)) + random.standard_normal((600, 3))
+    return x, y
+
+
+def test_serving_neurons_are_selected(layer) -> None:
+    found = select(*layer, draws=4)
+    assert set(SERVING) <= set(found.neurons.tolist())
+    assert len(found.neurons) <= 7
+    assert found.message == ""
+    assert found.selected.shape == found.e_values.shape == found.scores.shape == (20,)
+    assert found.frequency.max() == 1.0
+    assert found.scores[SERVING].min() > np.delete(found.scores, SERVING).max()
+
+
+def test_settings_tell_what_was_chosen_and_are_plain(layer) -> None:
+    x, y = layer
+    settings = select(x, y[:, 0], n_jobs=1).settings
+    assert json.loads(json.dumps(settings)) == settings
+    wanted = {"knockoffs": 16, "draws": 20, "dither": 0.0, "level": 0.05, "fewest": 2}
+    assert {name: settings[name] for name in wanted} == wanted
+    assert settings["samples"] == 600
+    assert settings["targets"] == "joint"
+    assert settings["threads_per_task"] == 1
+    assert settings["sampler"]["kind"] == "gaussian"
+    assert set(settings["why"]) == {"sampler", "statistic", "knockoffs", "draws", "dither"}
+    assert select(x, y[:, 0], draws=2, knockoffs=2).settings["why"].keys() == {
+        "sampler",
+        "statistic",
+        "dither",
+    }
+
+
+def test_one_draw_is_knockoff_plus(layer) -> None:
+    x, y = layer
+    sampler = fit_sampler(x)
+    found = select(x, y, sampler=sampler, draws=1, knockoffs=1, fdr=0.2, seed=3)
+    assert found.settings["level"] == 0.2
+    drawn = sampler.tested.knockoffs(x, 1, generator(3, "knockoffs", 0))
+    outcome = contest(KINDS["lasso"].joint(x, drawn, y, generator(3, "statistic", 0)))
+    passed = (outcome.margin >= threshold(outcome, 0.2)) & outcome.original_wins
+    np.testing.assert_array_equal(found.selected, passed)
+
+
+def test_results_do_not_depend_on_workers_or_backend(layer) -> None:
+    settings = {"draws": 4, "knockoffs": 3, "targets": "separate"}
+    one = select(*layer, n_jobs=1, **settings)
+    two = select(*layer, n_jobs=2, **settings)
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        processes = select(*layer, **settings)
+    for other in (two, processes):
+        for name in ("selected", "e_values", "scores", "frequency"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_seeds_matter_and_repeat(layer) -> None:
+    one, again, other = (select(*layer, draws=2, seed=s).scores for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_separate_targets_add_an_axis_and_both_is_two_calls(layer) -> None:
+    joint, separate = select_both(*layer, draws=3)
+    assert separate.selected.shape == (20, 3)
+    assert separate.settings["targets"] == "separate"
+    for found, targets in ((joint, "joint"), (separate, "separate")):
+        alone = select(*layer, draws=3, targets=targets)
+        np.testing.assert_array_equal(found.e_values, alone.e_values)
+        np.testing.assert_array_equal(found.selected, alone.selected)
+        assert found.settings == alone.settings
+    assert separate.selected[SERVING].mean() > 0.9
+    assert select(layer[0], layer[1][:, 0], draws=1, targets="separate").selected.shape == (20, 1)
+
+
+def test_groups_and_set_aside_neurons(layer) -> None:
+    x, y = layer
+    more = np.c_[x, np.ones(600), x[:, 4] * 2 + 1, x[:, 0] + x[:, 2]]
+    found = select(more, y, draws=3)
+    assert found.groups == ((4, 21),)
+    assert found.selected[4]
+    assert found.selected[21]
+    assert found.e_values[4] == found.e_values[21]
+    assert found.set_aside[20] == "constant at 1"
+    assert len(found.set_aside) == 2
+    assert found.settings["tested"] == 20
+    for j in found.set_aside:
+        assert not found.selected[j]
+        assert found.e_values[j] == found.frequency[j] == 0
+
+
+def test_frequency_is_the_published_score(layer) -> None:
+    x, y = layer
+    found = select(
+        x,
+        y[:, 0],
+        statistic="lasso_published",
+        knockoffs=1,
+        draws=5,
+        aggregate="frequency",
+        fdr=0.2,
+    )
+    assert found.settings["level"] == 0.2
+    np.testing.assert_array_equal(found.scores, found.frequency)
+    np.testing.assert_array_equal(found.selected, found.frequency >= 0.5)
+    np.testing.assert_allclose(found.frequency * 5, np.round(found.frequency * 5))
+
+
+def test_empty_selection_says_why() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((300, 12))
+    found = select(x, random.standard_normal(300), draws=3)
+    assert not found.selected.any()
+    assert "Nothing selected at fdr 0.1" in found.message
+    assert found.neurons.size == 0
+
+
+def test_any_holder_of_numbers_is_read(layer) -> None:
+    x, y = (np.float32(values) for values in layer)
+    plain = select(x, y[:, 0], draws=1).scores
+    tensor = select(torch.tensor(x), torch.tensor(y[:, 0], requires_grad=True), draws=1).scores
+    chunked = select(zarr.array(x, chunks=(100, 20)), zarr.array(y[:, 0]), draws=1).scores
+    np.testing.assert_array_equal(plain, tensor)
+    np.testing.assert_array_equal(plain, chunked)
+
+
+def test_a_sampler_fitted_on_more_rows_serves_fewer(layer) -> None:
+    x, y = layer
+    found = select(x[:200], y[:200], sampler=fit_sampler(x), draws=2)
+    assert found.settings["samples"] == 200
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "text"),
+    [
+        (lambda x: x, lambda y: y[:10], "y has 10 samples and x has 600"),
+        (lambda x: x, lambda y: np.ones(600), "Target 0 is constant at 1"),
+        (lambda x: x, lambda y: np.c_[y, np.zeros(600)], "Target 3 is constant at 0"),
+        (lambda x: x, lambda y: np.where(y > 2, np.nan, y), "y has .* not finite"),
+        (lambda x: np.where(x > 3, np.inf, x), lambda y: y, "x has .* not finite"),
+        (lambda x: x[:20], lambda y: y[:20], "There are 20 samples; a selection needs at least 50"),
+        (np.ones_like, lambda y: y, "All 20 neurons are constant"),
+        (lambda x: x[:, :, None], lambda y: y, "x has 3 axes"),
+    ],
+)
+def test_unusable_data_are_refused(layer, x, y, text: str) -> None:
+    with pytest.raises(DataError, match=text):
+        select(x(layer[0]), y(layer[1]))
+
+
+def test_too_few_rows_for_a_fitted_sampler(layer) -> None:
+    x, y = layer
+    with pytest.raises(DataError, match="There are 30 samples"):
+        select(x[:30], y[:30], sampler=fit_sampler(x))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"fdr": 0.0}, "fdr is 0.0. Pass a number between 0 and 1"),
+        ({"fdr": 1.0}, "fdr is 1.0"),
+        ({"fdr": float("nan")}, "fdr is nan"),
+        ({"knockoffs": 0}, "knockoffs is 0. Pass 'auto' or a whole number from 1 to 100"),
+        ({"knockoffs": 101}, "knockoffs is 101"),
+        ({"draws": 0}, "draws is 0"),
+        ({"dither": -0.5}, "dither is -0.5"),
+        ({"dither": float("inf")}, "dither is inf"),
+        ({"sampler": "copula"}, "no density 'copula'"),
+        ({"statistic": "netwrk"}, "no statistic 'netwrk'"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_impossible_settings_are_refused(layer, settings: dict, text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        select(*layer, **settings)

@@ -1,0 +1,232 @@
+"""The page as a file: self-contained, harmless, small enough, and whole for every kind of study."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from functools import cache
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted_study import PlantedStudy, planted_study
+
+from neucept.errors import StorageError
+from neucept.report import write_report
+from neucept.report.page import LARGEST_PAGE, javascript, render, script_json
+from neucept.study.folder import FORMAT, TABLES, Study
+
+HOSTILE = "</script><script>window.hacked=1</script>\"'><img src=x onerror=hacked=1>&{{7*7}}"
+STEERING = "\u2028\u202e\x1b[31m\x00"
+
+
+class _Reader(HTMLParser):
+    """Collects tags, what they refer to, and the text a reader sees."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.targets: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.text: list[str] = []
+        self._silent = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._silent = tag in ("script", "style")
+        for name, value in attrs:
+            if name in ("src", "href"):
+                self.targets.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.text.append(data)
+
+
+@cache
+def _usual() -> str:
+    return render(planted_study())
+
+
+def _read(page: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(page)
+    return reader
+
+
+def _hostile() -> PlantedStudy:
+    name = HOSTILE + STEERING
+    study = planted_study(
+        target=name,
+        classes=(name, "odd " + name),
+        layers=((name + "1", 24, 7), (name + "2", 84, 12)),
+        ids=[f"{name}{k}" for k in range(300)],
+    )
+    study.info["name"] = study.info["machine"] = name
+    study.info["settings"][name] = name
+    study.info["layers"][0]["message"] = name
+    study.info["layers"][0]["set_aside"] = {"3": name}
+    study.info["mechanisms"]["message"] = name
+    study.critical.loc[0, "note"] = name
+    return study
+
+
+KINDS = {
+    "one mechanism": {"n_mechanisms": 1},
+    "nothing found": {"n_mechanisms": 0, "layers": (("fc", 84, 0),), "ablation": False},
+    "no labels": {"labelled": False, "target": None, "classes": None},
+    "no pictures, one wide layer": {"pictures": 0, "layers": (("fc", 300, 120),)},
+    "some pictures, an empty layer": {"pictures": 7, "layers": (("a", 24, 0), ("b", 24, 5))},
+    "twelve mechanisms, direct": {"n_mechanisms": 12, "n_samples": 900, "route": "direct"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_study_has_a_whole_page(kind: str) -> None:
+    page = render(planted_study(**KINDS[kind]))
+    reader = _read(page)
+    assert len(set(reader.ids)) == len(reader.ids)
+    anchors = {target[1:] for target in reader.targets if target.startswith("#")}
+    assert anchors <= set(reader.ids)
+    text = " ".join(reader.text)
+    assert "nan" not in re.findall(r"[a-z]+", text.lower())
+    assert "None" not in text
+    assert "not been audited" in text.replace("\n", " ")
+
+
+def test_nothing_is_fetched_from_anywhere() -> None:
+    page = _usual()
+    reader = _read(page)
+    assert {"link", "iframe", "object", "embed", "base"} & set(reader.tags) <= {"link"}
+    assert all(t.startswith(("#", "data:")) for t in reader.targets)
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+
+
+def test_only_our_own_two_scripts_may_run() -> None:
+    page = _usual()
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    assert len(scripts) == 2
+    policy = re.search(r"script-src ([^;]+);", unescape(page))
+    assert policy is not None
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy[1]
+
+
+def test_the_bundle_cannot_end_its_own_element() -> None:
+    bundle = javascript()
+    assert "</script" not in bundle.lower()
+    assert "<!--" not in bundle
+
+
+def test_hostile_names_stay_text() -> None:
+    page = render(_hostile())
+    reader = _read(page)
+    usual = _read(_usual())
+    assert sorted(set(reader.tags)) == sorted(set(usual.tags))
+    assert reader.tags.count("script") == usual.tags.count("script")
+    assert reader.handlers == []
+    assert "{{7*7}}" in "".join(reader.text)
+    assert not any(c in page for c in ("\u2028", "\u202e", "\x1b", "\x00"))
+
+
+def test_data_in_the_page_reads_back_and_cannot_leave_its_element() -> None:
+    value = {"name": HOSTILE, "rows": [1, None, "ü\u2029"], "<k>": "&"}
+    text = str(script_json(value))
+    assert text.isascii()
+    assert not set("<>&") & set(text)
+    back = json.loads(text)
+    assert back["name"] == HOSTILE
+    assert back["rows"] == [1, None, "ü\ufffd"]
+
+
+def test_data_in_the_page_refuses_what_json_cannot_say() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        script_json({"x": float("nan")})
+
+
+def test_images_off_shows_no_input_and_keeps_ids() -> None:
+    study = planted_study()
+    page = render(study, images=False)
+    assert "img" not in _read(page).tags
+    assert "data:image" not in page.replace('"data:image/webp;base64," + stored', "")
+    encoded = [base64.b64encode(content).decode() for content in study.pictures.values()]
+    assert not any(text in page for text in encoded)
+    assert study.samples["id"].iloc[0] in page
+
+
+def test_a_page_of_a_thousand_thumbnails_stays_under_six_megabytes(tmp_path: Path) -> None:
+    study = planted_study(n_samples=1667, pictures=1000)
+    path = write_report(study, tmp_path / "report.html")
+    assert len(study.pictures) == 1000
+    assert path.stat().st_size < 6_000_000
+    pictures = json.loads(_script(path.read_text(encoding="utf-8"), "pictures"))
+    assert len(pictures) == 1000
+
+
+def test_too_many_pictures_give_way_and_the_page_says_so() -> None:
+    study = planted_study(n_samples=9000, pictures=0)
+    content = np.random.default_rng(0).bytes(4000)
+    study.pictures = {int(p): content for p in study.samples["position"]}
+    page = render(study)
+    assert len(page.encode()) <= LARGEST_PAGE
+    pictures = json.loads(_script(page, "pictures"))
+    prototypes = [p for row in study.mechanisms["prototypes"] for p in json.loads(row)]
+    assert {str(p) for p in prototypes} <= set(pictures)
+    assert f"{len(pictures):,} of the 5,000 points have a picture" in page
+    spread = sorted(int(p) for p in pictures)
+    assert spread[-1] > 8000
+    assert np.median(spread) == pytest.approx(4500, abs=600)
+
+
+def test_the_page_repeats_bit_by_bit() -> None:
+    assert render(planted_study()) == _usual()
+
+
+def test_the_page_is_made_from_the_folder_alone(tmp_path: Path) -> None:
+    planted = planted_study()
+    folder = tmp_path / "study"
+    (folder / "thumbnails").mkdir(parents=True)
+    for table in TABLES:
+        getattr(planted, table).to_parquet(folder / f"{table}.parquet", index=False)
+    for position, content in planted.pictures.items():
+        (folder / "thumbnails" / f"{position:06d}.webp").write_bytes(content)
+    info = {**planted.info, "format": FORMAT, "finished": True}
+    (folder / "study.json").write_text(json.dumps(info))
+    study = Study.open(folder)
+    path = write_report(study, folder / "report.html")
+    assert path == folder / "report.html"
+    assert path.read_text(encoding="utf-8") == _usual()
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("neucept.report.page.render", lambda *_, **__: "new")
+    with pytest.raises(StorageError, match="No space left"):
+        write_report(planted_study(), path)
+    assert path.read_text() == "old"
+
+
+def _script(page: str, name: str) -> str:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page)
+    assert found is not None
+    return found[1]

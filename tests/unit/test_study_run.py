@@ -1,0 +1,198 @@
+"""A whole study of a planted network: what it finds, how it resumes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from neucept.errors import DataError, SettingsError, StudyError
+from neucept.evaluation import PlantedNetwork, planted_network
+from neucept.study.folder import FORMAT, TABLES, Study
+from neucept.study.run import run_study, target_index
+from neucept.study.settings import StudySettings
+
+QUICK = StudySettings(draws=4, max_mechanisms=4, ablation_samples=40)
+CLASSES = ("left", "right")
+
+
+@pytest.fixture(scope="module")
+def planted() -> PlantedNetwork:
+    return planted_network(seed=0)
+
+
+def run(planted: PlantedNetwork, to: Path, settings: StudySettings = QUICK, **more) -> Study:
+    data = TensorDataset(planted.x, planted.labels)
+    return run_study(planted.model, data, "right", to, settings, classes=CLASSES, **more)
+
+
+@pytest.fixture(scope="module")
+def study(planted: PlantedNetwork, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    known = planted.mechanisms.tolist()
+    return run(planted, tmp_path_factory.mktemp("whole") / "study", known=known)
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("*.parquet"))} | {
+        "assigner.npz": (folder / "assigner.npz").read_bytes()
+    }
+
+
+def test_the_planted_answer_is_found(study: Study, planted: PlantedNetwork) -> None:
+    assert study.info["mechanisms"]["n"] == planted.mechanisms.max() + 1
+    assert study.info["mechanisms"]["agreement"]["ami"] > 0.8
+    for layer in study.info["layers"]:
+        rows = study.critical[study.critical["layer"] == layer["name"]]
+        named = set(rows.loc[rows["selected"], "neuron"])
+        true = set(np.asarray(planted.critical[layer["name"]]).tolist())
+        assert len(named & true) >= 0.7 * len(true)
+        assert len(named - true) <= 0.3 * len(named)
+
+
+def test_every_table_is_there_and_agrees_with_the_others(study: Study) -> None:
+    for table in TABLES:
+        assert len(getattr(study, table)) > 0, table
+    assert study.mechanisms["size"].sum() == len(study.samples) == study.info["n_predicted"]
+    assert (study.samples["prediction"] == 1).all()
+    assert study.samples["typicality"].between(0, 1).all()
+    for prototypes, (_, rows) in zip(
+        study.mechanisms["prototypes"], study.samples.groupby("mechanism"), strict=True
+    ):
+        assert set(json.loads(prototypes)) <= set(rows["position"])
+    assert set(study.ablation["order"]) == {"critical", "random"}
+    assert not (study.path / ".pieces").exists()
+
+
+def test_a_second_run_computes_nothing(study: Study, planted: PlantedNetwork) -> None:
+    told: list[str] = []
+    before = tables(study.path)
+    again = run(planted, study.path, progress=lambda stage, done, of: told.append(stage))
+    assert told == []
+    assert tables(again.path) == before
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the library may catch it."""
+
+
+def test_a_study_killed_anywhere_ends_with_the_same_tables(
+    study: Study, planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    run(planted, tmp_path / "count", progress=lambda stage, done, of: told.append(stage))
+    stages = {stage: told.index(stage) + told.count(stage) // 2 for stage in dict.fromkeys(told)}
+    assert len(stages) >= 4
+    for stage, moment in stages.items():
+        folder = tmp_path / f"killed {stage}"
+        calls = iter(range(len(told)))
+
+        def kill(stage: str, done: int, of: int, moment=moment, calls=calls) -> None:
+            if next(calls) == moment:
+                raise Killed(stage)
+
+        with pytest.raises(Killed):
+            run(planted, folder, progress=kill)
+        with pytest.raises(StudyError, match="not finished|no study"):
+            Study.open(folder)
+        run(planted, folder)
+        assert tables(folder) == tables(study.path), stage
+
+
+def test_a_changed_setting_recomputes_what_depends_on_it(
+    study: Study, planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(study.path, tmp_path / "study")
+    told: list[str] = []
+    changed = replace(QUICK, ablation_samples=20)
+    again = run(planted, folder, changed, progress=lambda stage, done, of: told.append(stage))
+    assert set(told) == {"ablation"}
+    assert again.info["settings"]["ablation_samples"] == 20
+    assert again.critical.equals(study.critical)
+
+
+def test_another_network_or_other_samples_are_refused(
+    study: Study, planted: PlantedNetwork
+) -> None:
+    before = tables(study.path)
+    other = planted_network(seed=1)
+    with pytest.raises(StudyError, match="study of another network"):
+        run(replace(planted, model=other.model), study.path)
+    with pytest.raises(StudyError, match="study of another set of samples"):
+        run(replace(planted, x=planted.x + 1), study.path)
+    with pytest.raises(StudyError, match="study of another class"):
+        run_study(planted.model, TensorDataset(planted.x, planted.labels), 0, study.path, QUICK)
+    assert tables(study.path) == before
+
+
+def test_code_that_changed_under_the_same_weights_is_noticed(
+    study: Study, planted: PlantedNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = type(planted.model).forward
+    monkeypatch.setattr(type(planted.model), "forward", lambda self, x: 2 * forward(self, x) + 3)
+    with pytest.raises(StudyError, match="its code has changed"):
+        run(planted, study.path, replace(QUICK, layers=("first", "second")))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (json.dumps({"format": FORMAT + 1}), "Update neucept"),
+        ("{", "damaged"),
+        ("{}", "damaged"),
+        ("[]", "damaged"),
+    ],
+)
+def test_a_folder_that_cannot_be_understood_is_refused(
+    planted: PlantedNetwork, tmp_path: Path, content: str, text: str
+) -> None:
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(StudyError, match=text):
+        run(planted, tmp_path)
+    assert (tmp_path / "study.json").read_text() == content
+
+
+def test_a_folder_of_something_else_is_refused(planted: PlantedNetwork, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(StudyError, match="holds no study"):
+        run(planted, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_too_few_samples_of_the_class_say_how_many_are_needed(
+    planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    outputs = planted.model(planted.x).argmax(1)
+    few = torch.cat([torch.where(outputs == 0)[0][:60], torch.where(outputs == 1)[0][:9]])
+    data = TensorDataset(planted.x[few], planted.labels[few])
+    with pytest.raises(DataError, match="9 of 69 samples .* at least 30"):
+        run_study(planted.model, data, 1, tmp_path / "few", QUICK)
+
+
+@pytest.mark.parametrize(
+    ("target", "classes", "index"),
+    [(1, None, 1), ("right", CLASSES, 1), ("1", None, 1), (0, CLASSES, 0), ("0", ("1", "0"), 1)],
+)
+def test_a_target_is_an_index_or_a_name(target, classes, index) -> None:
+    assert target_index(target, classes) == index
+
+
+@pytest.mark.parametrize(
+    ("target", "classes", "text"),
+    [
+        ("rihgt", CLASSES, "Did you mean 'right'"),
+        (2, CLASSES, "0 to 1"),
+        (-1, None, "from 0"),
+        ("cat", None, "no class names"),
+        (True, CLASSES, "target is True"),
+        (1.5, CLASSES, "target is 1.5"),
+    ],
+)
+def test_a_wrong_target_is_one_line(target, classes, text) -> None:
+    with pytest.raises(SettingsError, match=text):
+        target_index(target, classes)

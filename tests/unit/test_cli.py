@@ -300,6 +300,17 @@ def test_a_long_stage_says_how_far_it_is(
     ]
 
 
+def test_what_was_done_before_the_first_word_does_not_speed_up_the_estimate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([100.0, 200.0])
+    monkeypatch.setattr(screen, "monotonic", lambda: next(clock))
+    with screen.progress() as advance:
+        for done in (1, 2):
+            advance("ablation", done, 8)
+    assert "ablation: 2 of 8, about 600 s left" in capsys.readouterr().out
+
+
 def test_a_stage_of_unknown_length_says_how_much_is_done(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +319,7 @@ def test_a_stage_of_unknown_length_says_how_much_is_done(
     with screen.progress() as advance:
         for done in (256, 512, 2048):
             advance("capture", done, 0)
-    assert capsys.readouterr().out.splitlines() == ["capture ...", "capture: 2,048 in 40 s"]
+    assert capsys.readouterr().out.splitlines() == ["capture ...", "capture: 2,048"]
 
 
 def terminal_on_stderr(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:

@@ -111,28 +111,24 @@ class _Lines:
     """Progress where nothing can be redrawn: logs, pipes, notebooks."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
         self._spoken = 0.0
 
     def advance(self, stage: str, done: int, total: int) -> None:
         now = monotonic()
         if stage not in self._begun:
-            self._begun[stage] = self._spoken = now
+            self._begun[stage], self._spoken = (now, done), now
             _say(f"{one_line(stage)} ...")
-        seconds = now - self._begun[stage]
+        begun, first = self._begun[stage]
         if done >= total > 0:
             del self._begun[stage]
-            _say(_finished(stage, total, seconds))
-        elif done and now - self._spoken >= QUIET_SECONDS:
+            _say(_finished(stage, total, now - begun))
+        elif done > first and now - self._spoken >= QUIET_SECONDS:
             self._spoken = now
-            _say(f"{one_line(stage)}: {_how_far(done, total, seconds)}")
-
-
-def _how_far(done: int, total: int, seconds: float) -> str:
-    # Iterables do not tell how many samples they hold; their total is 0.
-    if not total:
-        return f"{done:,} in {seconds:.0f} s"
-    return f"{done:,} of {total:,}, about {seconds * (total - done) / done:.0f} s left"
+            pace = (now - begun) / (done - first)
+            # Iterables do not tell how many samples they hold; their total is 0.
+            of_all = f" of {total:,}, about {pace * (total - done):.0f} s left" if total else ""
+            _say(f"{one_line(stage)}: {done:,}{of_all}")
 
 
 def _finished(stage: str, total: int, seconds: float) -> str:

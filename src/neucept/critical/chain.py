@@ -201,7 +201,10 @@ class _Walk:
                 for part, array in selection.to_arrays().items()
             }
 
-        arrays = self.checkpoints.recall(key, compute)
+        try:
+            arrays = self.checkpoints.recall(key, compute)
+        except DataError as error:
+            raise DataError(f"Layer '{layer}': {error}") from error
         node = _selection(arrays, "node")
         if not self.search.edges:
             return node, None

@@ -175,6 +175,7 @@ class _Cut:
     ) -> None:
         self.model, self.layer, self.mode, self.device = model, layer, mode, device
         self.target, self.seed = target, seed
+        self.ends: dict[int, tuple[float, float]] = {}
         self.layout = acts.layouts[layer]
         batches = Batches(data, BATCH)
         self.batches = list(batches.take(rows))
@@ -200,13 +201,19 @@ class _Cut:
         keep: bool,
     ) -> Iterator[tuple[int, float, float]]:
         """(k, share unchanged, mean probability) for the first k neurons cut, or kept."""
-        yield 0, *self.measure(ranked if keep else ranked[:0])
-        for k in sizes:
-            yield int(k), *self.measure(ranked[k:] if keep else ranked[:k])
+        for k in (0, *sizes):
+            cut = np.sort(ranked[k:] if keep else ranked[:k])
+            # Cutting no neuron or all of them is the same in every order.
+            if len(cut) in (0, len(ranked)):
+                if len(cut) not in self.ends:
+                    self.ends[len(cut)] = self.measure(cut)
+                yield int(k), *self.ends[len(cut)]
+            else:
+                yield int(k), *self.measure(cut)
 
     def measure(self, cut: Int[np.ndarray, " cut"]) -> tuple[float, float]:
         """Share still predicted as the target, and its mean probability, with neurons cut."""
-        outputs = self._run(np.sort(cut) if len(cut) else None)
+        outputs = self._run(cut if len(cut) else None)
         unchanged = np.mean(predictions_of(outputs) == self.target)
         return float(unchanged), float(np.mean(expit(class_score(outputs, self.target))))
 

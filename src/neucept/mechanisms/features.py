@@ -37,7 +37,7 @@ class Projection:
     """
 
     layers: tuple[str, ...]
-    neurons: tuple[Int[np.ndarray, " used"], ...]
+    neurons: tuple[Int[np.ndarray, " _"], ...]
     curves: tuple[str, ...]
     centre: Float[np.ndarray, " neurons"]
     axes: Float[np.ndarray, "neurons dimensions"]
@@ -86,7 +86,7 @@ class Projection:
 
 def read_neurons(
     acts: Activations,
-    neurons: Mapping[str, Int[np.ndarray, " used"]],
+    neurons: Mapping[str, Int[np.ndarray, " _"]],
     rows: Int[np.ndarray, " rows"] | None = None,
 ) -> Float[np.ndarray, "rows neurons"]:
     """The activations of some neurons of some layers, layers side by side.
@@ -141,7 +141,7 @@ class Space:
 
 def fit_space(
     acts: Activations,
-    neurons: Mapping[str, Int[np.ndarray, " used"]],
+    neurons: Mapping[str, Int[np.ndarray, " _"]],
     rows: Int[np.ndarray, " rows"],
 ) -> Space:
     """The reduced space of some samples.
@@ -183,15 +183,14 @@ def curve_of(values: Float[np.ndarray, "samples neurons"]) -> str:
     of their shape is skewed. The range of the values shows what happened to them.
 
     Returns:
-        "artanh" for values that saturate at -1 and 1, "logit" at 0 and 1, "root" for values that
-        are never negative, else "none".
+        "artanh" for values that saturate at -1 and 1, "logit" at 0 and 1, else "none".
     """
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     if -1 <= low < -0.5 and high <= 1 and (np.abs(values) > SATURATED).mean() > 0.01:
         return "artanh"
     if low >= 0 and SATURATED < high <= 1 and (values > 0).all():
         return "logit"
-    return "root" if low >= 0 and high > 0 else "none"
+    return "none"
 
 
 def straighten(
@@ -203,4 +202,4 @@ def straighten(
     if curve == "logit":
         inside = np.clip(values, SHRUNK, 1 - SHRUNK)
         return np.asarray(np.log(inside / (1 - inside)))
-    return np.sqrt(np.maximum(values, 0.0)) if curve == "root" else values
+    return values

@@ -11,7 +11,11 @@ from scipy.stats import binom
 from neucept.mechanisms.mixture import Mixture
 from neucept.mechanisms.resampling import FEWEST_MEMBERS
 
-GRID = 49
+GRID = 60
+"""Places between two groups at which the density is looked at."""
+
+WIDTHS = (1.0, 0.7, 0.5, 0.35)
+"""Half-widths tried for the windows, as shares of the widest that keeps them apart."""
 
 NO_GAP = np.array([0, 1, 0])
 """Counts that speak against a gap."""
@@ -23,12 +27,12 @@ def gap_counts(
     other: Float[np.ndarray, "others dimensions"],
     order: Int[np.ndarray, " groups"],
 ) -> Int[np.ndarray, "groups groups 3"]:
-    """How many unseen samples lie at one group's centre, between, and at the other's.
+    """How many unseen samples lie at one group's peak, between, and at the other's.
 
-    The direction that tells two groups apart, the place of least density on it and the width of
-    the three equal windows are chosen on the rows that fitted the groups; the counts are of rows
-    that did not. A population with a single peak on that direction puts at least as many samples
-    into the middle window as into the poorer of the outer two.
+    The direction that tells two groups apart, the places of least and most density on it and the
+    width of the three equal windows are chosen on the rows that fitted the groups; the counts are
+    of rows that did not. A population with a single peak on that direction puts at least as many
+    samples into the middle window as into the poorer of the outer two.
 
     Args:
         mixture: Groups fitted to `own`.
@@ -54,18 +58,35 @@ def gap_counts(
 
 
 def _windows(first: np.ndarray, second: np.ndarray, others: np.ndarray) -> np.ndarray:
-    if min(len(first), len(second)) < FEWEST_MEMBERS:
-        return NO_GAP
-    low, high = np.median(first), np.median(second)
-    if not low < high:
+    if min(len(first), len(second)) < FEWEST_MEMBERS or not np.median(first) < np.median(second):
         return NO_GAP
     both = np.concatenate([first, second])
-    width = (first.std() + second.std()) / 2 * len(both) ** -0.2
-    places = np.linspace(low, high, GRID)[GRID // 8 : -(GRID // 8)]
-    density = np.exp(-0.5 * ((places[:, None] - both) / max(width, 1e-12)) ** 2).sum(axis=1)
-    middle = places[int(density.argmin())]
-    reach = min(middle - low, high - middle) / 2
-    return np.array([(np.abs(others - place) < reach).sum() for place in (low, middle, high)])
+    width = max((first.std() + second.std()) / 2 * len(both) ** -0.2, 1e-12)
+    grid = np.linspace(np.quantile(first, 0.05), np.quantile(second, 0.95), GRID)
+    density = np.exp(-0.5 * ((grid[:, None] - both) / width) ** 2).sum(axis=1)
+    inner = np.flatnonzero((grid > np.median(first)) & (grid < np.median(second)))
+    if not len(inner):
+        return NO_GAP
+    valley = int(inner[density[inner].argmin()])
+    left = int(density[: valley + 1].argmax())
+    right = valley + int(density[valley:].argmax())
+    places = grid[[left, valley, right]]
+    most = min(places[1] - places[0], places[2] - places[1]) / 2
+    if not most > 0:
+        return NO_GAP
+    tried = [_counts(both, places, most * share) for share in WIDTHS]
+    best = int(np.argmax([_contrast(counts) for counts in tried]))
+    return _counts(others, places, most * WIDTHS[best])
+
+
+def _counts(values: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    return np.array([(np.abs(values - place) < reach).sum() for place in places])
+
+
+def _contrast(counts: np.ndarray) -> float:
+    """How far the middle falls below the poorer neighbour, in standard errors."""
+    outer, middle = min(counts[0], counts[2]), counts[1]
+    return float((outer - middle) / max(outer + middle, 1) ** 0.5)
 
 
 def gap_p_value(counts: Sequence[Int[np.ndarray, "groups groups 3"]]) -> float:

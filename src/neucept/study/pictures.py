@@ -59,6 +59,8 @@ def pictured(mech: Mechanisms, most: int) -> Int[np.ndarray, " pictures"]:
 
 
 def _images(batches: Batches, positions: Int[np.ndarray, " n"]) -> list[np.ndarray] | None:
+    if not len(positions):
+        return None
     images: list[np.ndarray] = []
     for batch in batches.take(positions):
         inputs = batch.inputs

@@ -18,10 +18,11 @@ from torch import nn
 
 from neucept.activations import Activations, Batches, capture
 from neucept.critical import Critical, Search, find_critical
-from neucept.errors import DataError, SettingsError, near_names
+from neucept.errors import DataError, SettingsError
 from neucept.evaluation import ablate, agreement
 from neucept.mechanisms import Mechanisms, discover_mechanisms
 from neucept.runtime import Checkpoints, Progress, digest, read_arrays, write_arrays
+from neucept.sources import class_index
 from neucept.study.evidence import layer_entries, mechanism_tables, sample_table
 from neucept.study.folder import Study, Workplace
 from neucept.study.identity import check_same_outputs, identity_of, layers_to_capture
@@ -71,7 +72,7 @@ def run_study(
             "again for every stage. Pass a Dataset, a DataLoader, a tensor or a list of batches."
         )
     batches = Batches(data, settings.batch_size)
-    index = target_index(target, classes)
+    index = class_index(target, classes)
     place = Workplace(Path(to), identity_of(model, batches, index))
     run = _Run(model, data, batches, index, settings, place, progress)
     acts = run.capture()
@@ -92,30 +93,6 @@ def run_study(
     )
     run.checkpoints.clear()
     return Study.open(to)
-
-
-def target_index(target: int | str, classes: Sequence[str] | None) -> int:
-    """The index of a class given by index or name.
-
-    Raises:
-        SettingsError: the name is not among the classes, or a name came without names to look in.
-    """
-    if isinstance(target, bool) or not isinstance(target, int | np.integer | str):
-        raise SettingsError(f"target is {target!r}. Pass a class index or a class name.")
-    if not isinstance(target, str):
-        index = int(target)
-        if index < 0 or (classes is not None and index >= len(classes)):
-            most = "" if classes is None else f" to {len(classes) - 1}"
-            raise SettingsError(f"target is {index}. Pass a class index from 0{most}.")
-        return index
-    names = [str(c) for c in classes or ()]
-    if target in names:
-        return names.index(target)
-    if target.isdecimal() and not names:
-        return int(target)
-    if not names:
-        raise SettingsError(f"target is '{target}', but no class names were given. Pass an index.")
-    raise SettingsError(f"Class '{target}' is unknown. {near_names(target, names)}")
 
 
 @dataclass
@@ -259,6 +236,8 @@ class _Run:
 
         def compute() -> None:
             frames = []
+            if self.progress is not None:
+                self.progress("ablation", 0, len(cuts))
             for number, (layer, mode, keep) in enumerate(cuts):
                 key = digest(self.keys["ablation"], layer, mode, keep)
                 arrays = self.checkpoints.recall(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite
 from typing import Literal
 
 from neucept.errors import SettingsError, near_names
@@ -52,7 +52,7 @@ class StudySettings:
     n_mechanisms: int | Literal["auto"] = "auto"
     max_mechanisms: int = 12
     ablation_modes: tuple[str, ...] = ("resample",)
-    ablation_samples: int = 200
+    ablation_samples: int = 128
     pictures: int = 1500
     seed: int = 0
     n_jobs: int | None = None
@@ -75,7 +75,9 @@ class StudySettings:
                 raise SettingsError(
                     f"layers {what}. Name each layer once, or leave it out for all."
                 )
-        object.__setattr__(self, "ablation_modes", tuple(self.ablation_modes))
+            if not all(isinstance(name, str) for name in self.layers):
+                raise SettingsError(f"layers is {list(self.layers)}. Pass a list of names.")
+        object.__setattr__(self, "ablation_modes", _names(self.ablation_modes))
         _within("fdr", self.fdr, 0.0, 1.0)
         _one_of("route", self.route, ("chain", "direct"))
         _one_of("pool", self.pool, ("mean", "max", "none"))
@@ -108,8 +110,12 @@ _WHOLE_NUMBERS = {
 _MAY_ALSO_BE = {"knockoffs": "auto", "draws": "auto", "n_mechanisms": "auto", "n_jobs": None}
 
 
+def _names(value: object) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _within(name: str, value: object, low: float, high: float) -> None:

@@ -17,5 +17,6 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 napoleon_custom_sections = [("Source", "returns_style")]
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # array shapes such as "neurons *targets" are no markup
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]

@@ -121,8 +121,9 @@ def run_tasks(
 
 
 def _default_workers() -> int | None:
+    # What `joblib.parallel_config` says goes first, also when it says 1.
     configured = joblib.parallel.get_active_backend()[1]
-    return None if configured not in (None, 1) else (os.cpu_count() or 1)
+    return int(joblib.cpu_count()) if configured is None else None
 
 
 def _one_task(function: Callable[..., Result], job: tuple[Any, ...], parent: int) -> Result:

@@ -41,14 +41,16 @@ def test_same_statistic_and_same_set_on_the_same_knockoffs(recipe, lenet, case: 
 
 
 @pytest.mark.full
+@pytest.mark.timeout(600)
 def test_same_statistic_on_every_layer(recipe, data_folder: Path) -> None:
-    for _, x, y in recipe.real_cases():
+    for _, x, y in recipe.real_cases(("cifar10_resnet20",))[::3]:
         found = recipe.same_knockoffs(recipe.Knockpy(x, y, seed=1), x, y)
         assert found["correlation"] > 0.999
         assert found["differing"] == 0
 
 
 @pytest.mark.full
+@pytest.mark.timeout(600)
 def test_frequencies_agree_as_two_runs_of_knockpy_do(recipe, lenet) -> None:
     rows = [recipe.compare(*case, draws=10) for case in lenet[:4]]
     totals, _ = recipe.verdict(rows)

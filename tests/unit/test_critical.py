@@ -9,6 +9,7 @@ import pytest
 
 from neucept.activations import Activations
 from neucept.critical import CLASS_SCORE, Critical, Search, find_critical, paper_recipe
+from neucept.critical.chain import _classes
 from neucept.critical.record import EDGE_COLUMNS, NODE_COLUMNS
 from neucept.errors import DataError, ModelError, SettingsError
 from neucept.runtime import Checkpoints
@@ -153,3 +154,9 @@ def test_unknown_things_are_named(acts: Activations, crit: Critical) -> None:
         find_critical(acts, 0, Search(fdr=1.0))
     with pytest.raises((DataError, SettingsError), match="class|target"):
         find_critical(acts, 7)
+
+
+@pytest.mark.parametrize("target", ["3", "12", 1.5, None, [], [0, "1"], True])
+def test_a_target_that_is_no_class_index_is_refused(target: object) -> None:
+    with pytest.raises(SettingsError, match="target is"):
+        _classes(target)

@@ -13,7 +13,7 @@ from torch import nn
 from neucept.activations import Activations, capture
 from neucept.critical import Critical, Search
 from neucept.errors import DataError, InputError, ModelError, SettingsError
-from neucept.evaluation.ablation import MODES, Ablation, ablate
+from neucept.evaluation.ablation import MODES, Ablation, _checked_order, ablate
 
 NEURONS, USED = 12, (7, 2, 9)
 
@@ -171,3 +171,9 @@ def test_other_data_than_was_captured_is_noticed(case: tuple) -> None:
     model, x, acts = case
     with pytest.raises(DataError, match="differ by up to"):
         ablate(model, x.flip(0) * 3, acts, critical(), layer="features")
+
+
+@pytest.mark.parametrize("order", ["random", ["a", "b"], [[0], [1]], None])
+def test_an_order_that_is_none_is_refused(order: object) -> None:
+    with pytest.raises(SettingsError, match="Pass 'critical'"):
+        _checked_order(order, NEURONS)

@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 
 from neucept.errors import DataError, StudyError
 from neucept.evaluation import PlantedNetwork, planted_network
-from neucept.study.folder import FORMAT, TABLES, Study
+from neucept.study.folder import FORMAT, TABLES, Study, Workplace
 from neucept.study.run import run_study
 from neucept.study.settings import StudySettings
 
@@ -173,3 +173,29 @@ def test_too_few_samples_of_the_class_say_how_many_are_needed(
     data = TensorDataset(planted.x[few], planted.labels[few])
     with pytest.raises(DataError, match="9 of 69 samples .* at least 30"):
         run_study(planted.model, data, 1, tmp_path / "few", QUICK)
+
+
+@pytest.mark.parametrize("name", ["signature.parquet", "critical.json", "assigner.npz"])
+def test_a_damaged_file_is_made_again(
+    study: Study, planted: PlantedNetwork, tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(study.path, tmp_path / "study")
+    (folder / name).write_bytes(b"")
+    again = run(planted, folder)
+    assert tables(again.path) == tables(study.path)
+
+
+def test_two_runs_do_not_work_in_one_folder(
+    study: Study, planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(study.path, tmp_path / "study")
+    first = Workplace(folder, study.info["identity"])
+    with pytest.raises(StudyError, match="Another run is working"):
+        run(planted, folder)
+    first.close()
+    run(planted, folder)
+
+
+def test_known_of_another_length_is_refused_early(study: Study, planted: PlantedNetwork) -> None:
+    with pytest.raises(DataError, match="known has 3 entries"):
+        run(planted, study.path, known=[1, 2, 3])

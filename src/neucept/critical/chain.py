@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from time import perf_counter
 from typing import Any, overload
 
@@ -78,11 +79,22 @@ def find_critical(
     Source: Vu, Nguyen, Thai (2022), algorithm 1; for the promise at each step, see
         ``docs/guarantee.md``.
     """
+    for one in _classes(target):
+        acts.class_score(one, search.scale)
     layers = _layers_to_search(acts, search)
     walk = _Walk(acts, search, layers, n_jobs, progress, checkpoints or Checkpoints(None))
     if isinstance(target, int | np.integer):
         return walk.backwards(int(target))
     return {int(t): walk.backwards(int(t)) for t in target}
+
+
+def _classes(target: object) -> list[int]:
+    several = isinstance(target, Sequence | np.ndarray) and not isinstance(target, str)
+    classes: list[Any] = list(target) if several else [target]  # type: ignore[call-overload]
+    whole = [isinstance(c, int | np.integer) and not isinstance(c, bool) for c in classes]
+    if not classes or not all(whole):
+        raise SettingsError(f"target is {target!r}. Pass a class index, or a list of them.")
+    return [int(c) for c in classes]
 
 
 def _layers_to_search(acts: Activations, search: Search) -> tuple[str, ...]:
@@ -190,7 +202,7 @@ class _Walk:
         seed = derived_seed(self.search.seed, "layer", layer)
         pairs = self.search.edges and y.shape[1] > 1
         everyone = digest(population)
-        key = digest(x, y, self.search.select_settings, seed, pairs, everyone)
+        key = digest(x, y, self.search.select_settings, seed, pairs, everyone, version("neucept"))
 
         def compute() -> dict[str, np.ndarray]:
             options = self._options(layer, x, population, everyone, seed)

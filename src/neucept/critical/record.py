@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from neucept.critical.settings import Search
-from neucept.errors import ModelError, StorageError, near_names
+from neucept.errors import ModelError, SettingsError, StorageError, near_names
 from neucept.runtime import write_bytes, writing
 
 CLASS_SCORE = ""
@@ -109,19 +109,19 @@ class Critical:
             text = json.loads((place / "critical.json").read_bytes())
             table = pd.read_parquet(place / "critical.parquet")
             edges = pd.read_parquet(place / "edges.parquet")
-        except (OSError, ValueError) as error:
+            search = dict(text["search"])
+            if search["layers"] is not None:
+                search["layers"] = tuple(search["layers"])
+            return cls(
+                target=text["target"],
+                layers=tuple(text["layers"]),
+                search=Search(**search),
+                table=table,
+                edges=edges,
+                messages=text["messages"],
+                settings=text["settings"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise StorageError(
-                f"Cannot read the critical neurons in '{place}': {error}."
+                f"Cannot read the critical neurons in '{place}' ({error}). Search again."
             ) from error
-        search = dict(text["search"])
-        if search["layers"] is not None:
-            search["layers"] = tuple(search["layers"])
-        return cls(
-            target=text["target"],
-            layers=tuple(text["layers"]),
-            search=Search(**search),
-            table=table,
-            edges=edges,
-            messages=text["messages"],
-            settings=text["settings"],
-        )

@@ -63,6 +63,10 @@ class Search:
             if value not in known:
                 raise SettingsError(f"{name} is {value!r}. {near_names(str(value), known)}")
         check_seed(self.seed)
+        if isinstance(self.layers, str):
+            raise SettingsError(
+                f"layers is '{self.layers}'. Pass a tuple of names, or None for all."
+            )
 
     @property
     def select_settings(self) -> dict[str, Any]:

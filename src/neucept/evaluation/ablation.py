@@ -129,7 +129,7 @@ def ablate(
     check_seed(seed)
     rows = _chosen_rows(acts, crit.target, samples, seed)
     neurons = acts.n_neurons(layer)
-    ranked = critical_order(crit, layer) if isinstance(order, str) else order
+    ranked = critical_order(crit, layer) if _is_critical(order) else order
     orders = [("critical", 0, _checked_order(ranked, neurons))]
     for repeat in range(random_orders):
         shuffled = generator(seed, "ablation order", layer, repeat).permutation(neurons)
@@ -148,6 +148,10 @@ def ablate(
     columns = ["order", "repeat", "k", "share", "unchanged", "probability"]
     table = pd.DataFrame(points, columns=columns)
     return Ablation(layer, mode, keep, crit.target, rows, table)
+
+
+def _is_critical(order: object) -> bool:
+    return isinstance(order, str) and order == "critical"
 
 
 def critical_order(crit: Critical, layer: str) -> Int[np.ndarray, " neurons"]:
@@ -269,7 +273,8 @@ def _check(acts: Activations, layer: str, mode: str, numbers: dict[str, int]) ->
             or not isinstance(value, int)
             or value < (name != "random_orders")
         ):
-            raise SettingsError(f"{name} is {value!r}. Pass a whole number of at least 1.")
+            least = int(name != "random_orders")
+            raise SettingsError(f"{name} is {value!r}. Pass a whole number of at least {least}.")
 
 
 def _chosen_rows(
@@ -281,11 +286,20 @@ def _chosen_rows(
     return np.sort(generator(seed, "ablation samples").permutation(rows)[:samples])
 
 
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _checked_order(ranked: Any, neurons: int) -> Int[np.ndarray, " neurons"]:
-    order = np.asarray(ranked, dtype=np.int64)
+    try:
+        order = np.asarray(ranked, dtype=np.int64)
+    except (TypeError, ValueError):
+        order = np.array([-1])
     if sorted(order.tolist()) != list(range(neurons)):
         raise SettingsError(
-            f"order has {len(order)} entries. Pass each of the layer's {neurons} neurons once."
+            f"order is {_short(ranked)}. Pass 'critical', or each of the layer's {neurons} "
+            "neurons once."
         )
     return order
 

@@ -12,10 +12,13 @@ from jaxtyping import Float
 from neucept.mechanisms.features import Space
 from neucept.mechanisms.gaps import gap_counts, gap_p_value
 from neucept.mechanisms.mixture import Mixture
-from neucept.mechanisms.resampling import SPLITS, Half, halves, matched, recovery
+from neucept.mechanisms.resampling import SPLITS, Half, halves, matched, overlap, recovery
 
 STABLE = 0.75
 """Least overlap with which each mechanism must come back in half of the samples."""
+
+FOUND = 0.5
+"""Overlap above which a group counts as found in a half."""
 
 LEVEL = 0.05
 """Largest p-value of the gap between every two mechanisms."""
@@ -81,10 +84,13 @@ def survey(
     for index, mixture in enumerate(whole):
         labels = mixture.labels(x)
         found = [part.path[index].labels(x) for part in parts]
-        counts = []
+        counts, came = [], []
         for split, (first, second) in enumerate(both):
             one, two = 2 * split, 2 * split + 1
             order = [matched(labels, found[part], index + 1) for part in (one, two)]
+            overlaps = [overlap(labels, found[part], index + 1) for part in (one, two)]
+            alike = [o[np.arange(index + 1), p] for o, p in zip(overlaps, order, strict=True)]
+            came.append(np.minimum(*alike) >= FOUND)
             forth = gap_counts(parts[one].path[index], x[first], x[second], order[0])
             back = gap_counts(parts[two].path[index], x[second], x[first], order[1])
             counts.append(forth + back)
@@ -93,7 +99,7 @@ def survey(
                 "n": index + 1,
                 "stability": float(recovery(labels, found, index + 1).min()),
                 "stability_one": float(np.mean([one[index] for one in alone])),
-                "gap": gap_p_value(counts) if index else 0.0,
+                "gap": gap_p_value(counts, came) if index else 0.0,
                 "criterion": float(np.mean([part.held_out[index] for part in parts])),
             }
         )

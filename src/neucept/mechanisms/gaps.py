@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import binom
 
 from neucept.mechanisms.mixture import Mixture
@@ -16,6 +17,9 @@ GRID = 60
 
 WIDTHS = (1.0, 0.7, 0.5, 0.35)
 """Half-widths tried for the windows, as shares of the widest that keeps them apart."""
+
+SHALLOW = 0.8
+"""Density between two groups, as a share of the lower of their peaks, that still is no gap."""
 
 NO_GAP = np.array([0, 1, 0])
 """Counts that speak against a gap."""
@@ -89,24 +93,34 @@ def _contrast(counts: np.ndarray) -> float:
     return float((outer - middle) / max(outer + middle, 1) ** 0.5)
 
 
-def gap_p_value(counts: Sequence[Int[np.ndarray, "groups groups 3"]]) -> float:
+def gap_p_value(
+    counts: Sequence[Int[np.ndarray, "groups groups 3"]],
+    found: Sequence[Bool[np.ndarray, " groups"]],
+) -> float:
     """The evidence that every two groups have a gap between them.
 
     Args:
         counts: Per split, the counts of both its halves added up.
+        found: Per split, whether both halves found each group. A pair is judged by the splits that
+            found both of its groups; how often they are found is the stability's business.
 
     Returns:
-        The largest p-value over pairs; per pair twice the median over splits, at most 1. Under
-        "no gap" the middle count of a split is at least binomial with one half, given its sum with
-        either neighbour.
+        The largest p-value over pairs; per pair twice the median over splits, at most 1, and 1 if
+        fewer than half of the splits can judge it. Without a gap the middle count, given its sum
+        with one of its neighbours, is at least binomial with `SHALLOW` to 1 as the odds; in a
+        population with a single peak the odds are 1 to 1.
 
     Source: Meinshausen, Meier, Buehlmann (2009) for twice the median.
     """
-    stack = np.stack(counts)
+    stack, present = np.stack(counts), np.stack(found)
     first, middle, second = stack[..., 0], stack[..., 1], stack[..., 2]
+    odds = SHALLOW / (1 + SHALLOW)
     p_values = np.maximum(
-        binom.cdf(middle, middle + first, 0.5), binom.cdf(middle, middle + second, 0.5)
+        binom.cdf(middle, middle + first, odds), binom.cdf(middle, middle + second, odds)
     )
-    per_pair = np.minimum(1.0, 2 * np.median(p_values, axis=0))
-    pairs = np.triu_indices(stack.shape[1], k=1)
-    return float(per_pair[pairs].max(initial=0.0))
+    worst = 0.0
+    for i, j in combinations(range(stack.shape[1]), 2):
+        judged = p_values[present[:, i] & present[:, j], i, j]
+        enough = 2 * len(judged) >= len(stack)
+        worst = max(worst, min(1.0, 2 * float(np.median(judged))) if enough else 1.0)
+    return worst

@@ -14,7 +14,7 @@ METHODS = ("mixture", "kmeans")
 STARTS = 2
 """K-means starts per number of groups and scale."""
 
-MERGES = 2
+MERGES = 4
 """Starts made by merging two groups of the grouping with one more."""
 
 SHORT, LONG = 6, 100

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
 from neucept.errors import StorageError, StudyError
 from neucept.runtime import TEMPORARY, write_bytes, writing
+
+fcntl: ModuleType | None
+try:
+    fcntl = import_module("fcntl")
+except ImportError:  # Windows
+    fcntl = None
 
 FORMAT = 1
 """Version of the folder's layout. A newer one is refused, an older one read or migrated."""
@@ -151,6 +160,9 @@ def _parsed(place: Path, content: bytes) -> dict[str, Any]:
     try:
         info = json.loads(content)
         version = int(info["format"])
+        if version <= FORMAT:
+            for part in ("identity", "stages", "seconds"):
+                dict(info[part])
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(
             f"'{place / 'study.json'}' is damaged ({error}). "
@@ -162,6 +174,37 @@ def _parsed(place: Path, content: bytes) -> dict[str, Any]:
             "Update neucept to open it."
         )
     return dict(info)
+
+
+def _locked(place: Path) -> int | None:
+    """An open handle that keeps other runs out of the folder, until it is closed or we die."""
+    if fcntl is None:
+        return None
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        handle = os.open(place, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot make or open the folder '{place}': {error.strerror or error}. "
+            "Choose another one with 'to'."
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise StudyError(
+            f"Another run is working in '{place}'. Wait until it ends, or choose another folder."
+        ) from error
+    except OSError:
+        pass  # a file system without locks: go on as if alone
+    return handle
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder; -1 when it is not there."""
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return path.stat().st_size if path.exists() else -1
 
 
 class Workplace:
@@ -180,18 +223,26 @@ class Workplace:
         """
         self.place = place
         info = read_info(place)
+        self._lock = _locked(place)
         if info is None or not info.get("stages"):
             # Nothing was finished there, so a network or data that has been mended is no other.
             info = {"format": FORMAT, "identity": dict(identity), "stages": {}, "seconds": {}}
         for what, value in identity.items():
             if info["identity"].get(what) != value:
+                self.close()
                 raise StudyError(
                     f"'{place}' holds a study of another {what}. "
                     "Choose another folder with 'to', or remove this one."
                 )
         self.info: dict[str, Any] = info
-        self.save()
         self._sweep()
+        self.save()
+
+    def close(self) -> None:
+        """Let other runs work in the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _sweep(self) -> None:
         for leftover in self.place.glob(f"{TEMPORARY}*"):
@@ -209,13 +260,16 @@ class Workplace:
             self.save(finished=False)
 
     def has(self, stage: str, key: str, files: tuple[str, ...]) -> bool:
-        """Whether a stage was finished with this key and its files are still there."""
+        """Whether a stage was finished with this key and its files are as they were then."""
         same = self.info["stages"].get(stage) == key
-        return same and all((self.place / name).exists() for name in files)
+        known = self.info.get("sizes", {})
+        return same and all(_size(self.place / name) == known.get(name, -1) for name in files)
 
-    def finish(self, stage: str, key: str, seconds: float) -> None:
-        """Record that a stage is done."""
+    def finish(self, stage: str, key: str, seconds: float, files: tuple[str, ...]) -> None:
+        """Record that a stage is done, and how large it left its files."""
         self.info["stages"][stage] = key
+        sizes = {name: _size(self.place / name) for name in files}
+        self.info["sizes"] = {**self.info.get("sizes", {}), **sizes}
         self.info["seconds"][stage] = round(seconds, 2)
         self.save()
 

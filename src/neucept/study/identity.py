@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from neucept.activations import Activations, Batches, evaluation_mode, forward, 
 from neucept.errors import StudyError
 from neucept.runtime import digest
 from neucept.study.settings import StudySettings
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies in memory; another process has it elsewhere."""
 
 REPLAYED = 8
 """Samples whose outputs are computed again when a study is resumed."""
@@ -36,7 +40,7 @@ def identity_of(model: nn.Module, batches: Batches, target: int) -> dict[str, st
     ]
     seen = [digest(*_parts(b.inputs), _parts(b.labels), list(b.ids)) for b in batches]
     return {
-        "network": digest(str(model), state),
+        "network": digest(_ADDRESS.sub("", str(model)), state),
         "set of samples": digest(seen),
         "class": str(target),
     }
@@ -51,7 +55,7 @@ def _parts(value: object) -> list[str]:
         return [part for key in sorted(value) for part in (str(key), *_parts(value[key]))]
     if isinstance(value, list | tuple):
         return [part for item in value for part in _parts(item)]
-    return [digest(repr(value))]
+    return [digest(_ADDRESS.sub("", repr(value)))]
 
 
 def _array(value: Tensor) -> np.ndarray:

@@ -74,24 +74,27 @@ def run_study(
     batches = Batches(data, settings.batch_size)
     index = class_index(target, classes)
     place = Workplace(Path(to), identity_of(model, batches, index))
-    run = _Run(model, data, batches, index, settings, place, progress)
-    acts = run.capture()
-    run.check_samples(acts, classes)
-    crit = run.critical(acts)
-    mech = run.mechanisms(acts, crit)
-    run.tables(acts, mech)
-    run.ablation(acts, crit)
-    run.pictures(mech)
-    place.save(
-        finished=True,
-        name=name or type(model).__name__,
-        target={"index": index, "name": str(classes[index]) if classes else f"class {index}"},
-        classes=None if classes is None else [str(c) for c in classes],
-        layers=layer_entries(acts, crit),
-        mechanisms=_mechanisms_entry(mech, known),
-        **_provenance(model, acts, index, settings),
-    )
-    run.checkpoints.clear()
+    try:
+        run = _Run(model, data, batches, index, settings, place, progress)
+        acts = run.capture()
+        run.check_samples(acts, classes, known)
+        crit = run.critical(acts)
+        mech = run.mechanisms(acts, crit)
+        run.tables(acts, mech)
+        run.ablation(acts, crit)
+        run.pictures(mech)
+        place.save(
+            finished=True,
+            name=name or type(model).__name__,
+            target={"index": index, "name": str(classes[index]) if classes else f"class {index}"},
+            classes=None if classes is None else [str(c) for c in classes],
+            layers=layer_entries(acts, crit),
+            mechanisms=_mechanisms_entry(mech, known),
+            **_provenance(model, acts, index, settings),
+        )
+        run.checkpoints.clear()
+    finally:
+        place.close()
     return Study.open(to)
 
 
@@ -127,7 +130,7 @@ class _Run:
         begun = perf_counter()
         compute()
         self.place.unfinish()
-        self.place.finish(name, key, perf_counter() - begun)
+        self.place.finish(name, key, perf_counter() - begun, files)
 
     def capture(self) -> Activations:
         store = self.place.place / "activations.zarr"
@@ -155,8 +158,14 @@ class _Run:
         check_same_outputs(self.model, self.batches, acts, self.settings.device)
         return acts
 
-    def check_samples(self, acts: Activations, classes: Sequence[str] | None) -> None:
-        """Refuse, before anything long, a class that too few samples are predicted as."""
+    def check_samples(
+        self, acts: Activations, classes: Sequence[str] | None, known: Sequence[int] | None
+    ) -> None:
+        """Refuse, before anything long, what later stages could not use."""
+        if known is not None and len(known) != acts.n_samples:
+            raise DataError(
+                f"known has {len(known)} entries for {acts.n_samples} samples. Pass one for each."
+            )
         width = max(acts.outputs.shape[1], 2)
         if self.target >= width:
             raise SettingsError(f"target is {self.target}, but the network has {width} classes.")

@@ -1,0 +1,238 @@
+"""Discovery end to end, on groups that are known, on one group, and on nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_mutual_info_score
+
+from neucept.activations import Activations
+from neucept.critical import Critical, Search
+from neucept.errors import DataError, InputError, ModelError, SettingsError
+from neucept.mechanisms import Mechanisms, discover_mechanisms
+
+NEURONS = 8
+
+
+def population(groups: int, samples: int = 300, seed: int = 0) -> tuple[Activations, np.ndarray]:
+    """Samples of class 0 in well separated groups, and as many of class 1."""
+    noise = np.random.default_rng(seed)
+    truth = np.arange(samples) % groups
+    centres = 4.0 * np.random.default_rng(99).normal(size=(groups, NEURONS))
+    own = centres[truth] + noise.normal(size=(samples, NEURONS))
+    x = np.concatenate([own, noise.normal(size=(samples, NEURONS))])
+    score = np.repeat([2.0, -2.0], samples)
+    labels = np.repeat([0, 1], samples)
+    outputs = np.stack([score, -score], axis=1)
+    return Activations.from_arrays({"layer": x}, outputs=outputs, labels=labels), truth
+
+
+def critical(selected: int = NEURONS) -> Critical:
+    neurons = np.arange(NEURONS)
+    table = pd.DataFrame(
+        {
+            "layer": "layer",
+            "neuron": neurons,
+            "selected": neurons < selected,
+            "e_value": 1.0,
+            "score": 1.0,
+            "frequency": 1.0,
+            "note": "",
+        }
+    )
+    return Critical(0, ("layer",), Search(), table, table.head(0), {"layer": ""}, {"layer": {}})
+
+
+def discover(groups: int, **settings) -> tuple[Mechanisms, np.ndarray]:
+    acts, truth = population(groups)
+    return discover_mechanisms(acts, critical(), **{"max_mechanisms": 5, **settings}), truth
+
+
+@pytest.fixture(scope="module")
+def three() -> tuple[Mechanisms, np.ndarray]:
+    return discover(3)
+
+
+def test_separate_groups_are_found_with_their_number(three) -> None:
+    mech, truth = three
+    assert mech.n_mechanisms == 3
+    assert adjusted_mutual_info_score(truth, mech.labels) > 0.98
+    assert (mech.stability > 0.9).all()
+
+
+def test_one_group_is_one_mechanism() -> None:
+    mech, _ = discover(1)
+    assert mech.n_mechanisms == 1
+    assert not mech.labels.any()
+
+
+def test_everything_said_of_samples_and_mechanisms_agrees(three) -> None:
+    mech, _ = three
+    assert np.allclose(mech.membership.sum(axis=1), 1)
+    assert (mech.membership.argmax(axis=1) == mech.labels).all()
+    assert ((mech.typicality > 0) & (mech.typicality <= 1)).all()
+    assert mech.table["size"].tolist() == np.bincount(mech.labels).tolist()
+    assert mech.choice.loc[mech.choice["chosen"], "n"].tolist() == [3]
+    for group, positions in enumerate(mech.prototypes):
+        places = np.searchsorted(mech.samples, positions)
+        assert (mech.labels[places] == group).all()
+
+
+def test_it_is_equal_for_any_number_of_workers(three) -> None:
+    one, _ = discover(3, n_jobs=1)
+    for name, array in one.to_arrays().items():
+        assert np.array_equal(array, three[0].to_arrays()[name]), name
+
+
+def test_new_samples_get_the_mechanism_of_their_group(three, tmp_path: Path) -> None:
+    mech, truth = three
+    fresh, fresh_truth = population(3, seed=1)
+    names = {int(t): int(mech.labels[truth == t][0]) for t in range(3)}
+    mech.save(tmp_path / "assigner.npz")
+    again = Mechanisms.load(tmp_path / "assigner.npz")
+    for assigned in (mech.assign(fresh), again.assign(fresh)):
+        own = assigned.labels[: len(fresh_truth)]
+        assert np.mean(own == [names[int(t)] for t in fresh_truth]) > 0.98
+        usual = assigned.typicality[: len(fresh_truth)]
+        assert abs(np.mean(usual <= 0.1) - 0.1) < 0.08
+        foreign = assigned.typicality[len(fresh_truth) :]
+        assert np.median(foreign) < 0.05
+
+
+def test_a_number_can_be_imposed() -> None:
+    mech, _ = discover(3, n_mechanisms=2)
+    assert mech.n_mechanisms == 2
+
+
+def test_no_critical_neuron_gives_no_mechanism_and_says_so() -> None:
+    acts, _ = population(2)
+    mech = discover_mechanisms(acts, critical(selected=0))
+    assert mech.n_mechanisms == 0
+    assert mech.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"method": "kmaens"}, SettingsError, "Did you mean 'kmeans'"),
+        ({"n_mechanisms": 0}, SettingsError, "n_mechanisms is 0"),
+        ({"max_mechanisms": 0}, SettingsError, "max_mechanisms is 0"),
+        ({"layers": []}, SettingsError, "layers is"),
+        ({"layers": ["layre"]}, ModelError, "Did you mean 'layer'"),
+        ({"n_mechanisms": 50}, DataError, "at least 750"),
+        ({"seed": -1}, SettingsError, "seed"),
+    ],
+)
+def test_bad_settings_are_one_line(settings: dict, error: type[InputError], text: str) -> None:
+    with pytest.raises(error, match=text):
+        discover(2, **settings)
+
+
+def all_critical(acts: Activations, target: int = 0, **selected: int) -> Critical:
+    """Every neuron of every layer, or only the first few of a layer that is named."""
+    frames = []
+    for layer in acts.layers:
+        neurons = np.arange(acts.n_neurons(layer))
+        chosen = neurons < selected.get(layer, len(neurons))
+        frames.append(pd.DataFrame({"layer": layer, "neuron": neurons, "selected": chosen}))
+    table = pd.concat(frames).assign(e_value=1.0, score=1.0, frequency=1.0, note="")
+    messages = dict.fromkeys(acts.layers, "")
+    settings: dict[str, dict] = {layer: {} for layer in acts.layers}
+    return Critical(target, acts.layers, Search(), table, table.head(0), messages, settings)
+
+
+def layered(samples: int = 300) -> tuple[Activations, np.ndarray]:
+    """A layer that tells three groups apart, between one that tells none and one that tells two."""
+    rng = np.random.default_rng(5)
+    truth = np.arange(samples) % 3
+    centres = 3.0 * rng.standard_normal((3, NEURONS))
+    arrays = {
+        "early": rng.standard_normal((samples, NEURONS)),
+        "middle": centres[truth] + rng.standard_normal((samples, NEURONS)),
+        "late": 5.0 * (truth == 1)[:, None] + rng.standard_normal((samples, 4)),
+    }
+    outputs = np.stack([np.ones(samples), np.zeros(samples)], axis=1)
+    return Activations.from_arrays(arrays, outputs), truth
+
+
+def test_the_layer_with_the_best_supported_mechanisms_leads() -> None:
+    acts, truth = layered()
+    told: list[tuple[str, int, int]] = []
+    mech = discover_mechanisms(
+        acts,
+        all_critical(acts),
+        max_mechanisms=4,
+        progress=lambda *event: told.append(event),
+    )
+    assert mech.layers == ("middle",)
+    assert adjusted_mutual_info_score(truth, mech.labels) > 0.95
+    ranking = mech.ranking.set_index("layer")
+    assert ranking["n"].to_dict() == {"early": 1, "middle": 3, "late": 2}
+    assert ranking["leads"].to_dict() == {"early": False, "middle": True, "late": False}
+    assert ranking.loc["early", "support"] == 0.0
+    assert {stage for stage, _, _ in told} == {"mechanisms"}
+    assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
+
+
+def test_named_layers_are_taken_together() -> None:
+    acts, truth = layered()
+    crit = all_critical(acts)
+    mech = discover_mechanisms(acts, crit, layers=["middle", "late"], n_mechanisms=3)
+    assert mech.layers == ("middle", "late")
+    assert set(mech.signature["layer"]) == {"middle", "late"}
+    assert adjusted_mutual_info_score(truth, mech.labels) > 0.95
+    assert mech.message.startswith("The number was given.")
+
+
+def test_layers_without_critical_neurons_are_passed_over() -> None:
+    acts, _ = layered()
+    mech = discover_mechanisms(acts, all_critical(acts, middle=0, late=0), max_mechanisms=2)
+    assert mech.layers == ("early",)
+    assert mech.n_mechanisms == 1
+    assert "No division into 2 to 2 groups" in mech.message
+
+
+def test_round_groups_are_found_by_k_means_too() -> None:
+    mech, truth = discover(3, method="kmeans")
+    assert mech.method == "kmeans"
+    assert mech.n_mechanisms == 3
+    assert adjusted_mutual_info_score(truth, mech.labels) > 0.98
+
+
+def test_many_samples_are_grouped_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("resampling", "discover"):
+        monkeypatch.setattr(f"neucept.mechanisms.{module}.MOST_ROWS", 120)
+    mech, truth = discover(2, max_mechanisms=3)
+    assert mech.n_mechanisms == 2
+    assert len(mech.labels) == 300
+    assert adjusted_mutual_info_score(truth, mech.labels) > 0.98
+
+
+def test_neurons_that_do_not_vary_within_the_class_give_no_mechanism() -> None:
+    x = np.concatenate([np.ones((60, 4)), np.random.default_rng(0).standard_normal((60, 4))])
+    outputs = np.repeat([[1.0, 0.0], [0.0, 1.0]], 60, axis=0)
+    acts = Activations.from_arrays({"fc": x}, outputs)
+    mech = discover_mechanisms(acts, all_critical(acts))
+    assert mech.n_mechanisms == 0
+    assert "No critical neuron varies among the 60 samples" in mech.message
+    assert (mech.labels == -1).all()
+    with pytest.raises(DataError, match="There are no mechanisms to assign to"):
+        mech.assign(acts)
+
+
+def test_too_few_samples_say_how_many_are_needed_and_what_is_predicted() -> None:
+    outputs = np.repeat([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [12, 50], axis=0)
+    acts = Activations.from_arrays({"fc": np.zeros((62, 4))}, outputs)
+    with pytest.raises(DataError, match=r"12 of 62 .* at least 30\. Predicted most: 1 \(50\), 0"):
+        discover_mechanisms(acts, all_critical(acts, 0))
+    with pytest.raises(DataError, match="0 of 62 samples are predicted as class 2"):
+        discover_mechanisms(acts, all_critical(acts, 2))
+
+
+def test_few_samples_allow_few_mechanisms() -> None:
+    acts, _ = population(2, samples=36)
+    mech = discover_mechanisms(acts, critical())
+    assert mech.choice["n"].tolist() == [1, 2]

@@ -95,7 +95,7 @@ def paper_recipe(draws: int = 50, fdr: float = 0.1, seed: int = 0) -> Search:
     return Search(
         fdr=fdr,
         route="direct",
-        sampler="gaussian",
+        sampler="gaussian_unscaled",
         statistic="lasso_published",
         knockoffs=1,
         draws=draws,

@@ -161,8 +161,8 @@ def _parsed(place: Path, content: bytes) -> dict[str, Any]:
         info = json.loads(content)
         version = int(info["format"])
         if version <= FORMAT:
-            for part in ("identity", "stages", "seconds"):
-                dict(info[part])
+            for part in ("identity", "stages", "seconds", "sizes"):
+                info[part] = dict(info.get(part, {}))
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(
             f"'{place / 'study.json'}' is damaged ({error}). "

@@ -83,23 +83,6 @@ def test_one_unimodal_group_is_not_split(draw: Draw) -> None:
     assert discovered(x, 3).n_mechanisms == 1
 
 
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-def test_false_splits_are_at_most_one_in_ten() -> None:
-    cases = [
-        (draw, samples, neurons, seed)
-        for draw in UNIMODAL
-        for samples, neurons in ((150, 10), (300, 30), (600, 100))
-        for seed in range(6)
-    ]
-    split = [
-        discovered(draw(np.random.default_rng(seed), samples, neurons), 4, seed).n_mechanisms > 1
-        for draw, samples, neurons, seed in cases
-    ]
-    error = (0.05 * 0.95 / len(cases)) ** 0.5
-    assert np.mean(split) <= 0.05 + 2 * error
-
-
 @pytest.mark.parametrize("draw", [gaussian, skewed, heavy_tailed])
 def test_the_gap_p_value_is_valid_when_there_is_one_peak(draw: Draw) -> None:
     # One split and two groups; a single p-value is half of twice the median of one.

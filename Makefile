@@ -6,22 +6,24 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip install --quiet --constraint constraints.txt
 DEMO   ?= demo
 
+# Two modules of tests at a time; a module's own fixtures are made once.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 # BLAS and torch threads inside tests; results must not depend on the machine.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help demo test test-full check laws bench docs wheel clean
+.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned docs wheel clean
 
 help:  ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 demo: $(VENV)/.core  ## Train a small LeNet on bundled digits, study "even", write demo/report.html
 	$(BIN)/neucept demo --out $(DEMO)
 
 test: $(VENV)/.test  ## The tests that every change runs
-	$(TEST_ENV) $(BIN)/pytest -m "not full"
+	$(TEST_ENV) $(PYTEST) -m "not full"
 
 test-full: $(VENV)/.test $(VENV)/.compare  ## All tests, the long ones and the comparisons too
-	$(TEST_ENV) $(BIN)/pytest
+	$(TEST_ENV) $(PYTEST)
 
 check: $(VENV)/.check  ## Style, types, import layers
 	$(BIN)/ruff check .
@@ -32,9 +34,15 @@ check: $(VENV)/.check  ## Style, types, import layers
 laws: $(VENV)/.test $(VENV)/.compare  ## The laws of selection with all 200 repeats, beside knockpy
 	$(TEST_ENV) $(BIN)/python benchmarks/laws.py --repeats 200
 
-bench: $(VENV)/.compare  ## Every benchmark; tables and JSON into docs/benchmarks
+bench: $(VENV)/.compare  ## Capture, and the published recipe beside knockpy; tables and JSON
 	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/paper_recipe.py
+
+bench-precision: $(VENV)/.compare  ## Realised precision on layers of real networks; long, resumable
+	$(BIN)/python benchmarks/precision.py
+
+bench-precision-pinned: $(VENV)/.compare  ## Its pinned part, a few minutes
+	$(BIN)/python benchmarks/precision.py --pinned
 
 docs: $(VENV)/.docs  ## The guide and the API pages, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

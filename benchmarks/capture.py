@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import torch
+from machine import machine
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
@@ -70,7 +68,7 @@ def main() -> None:
         "cpu_seconds": cpu_seconds,
         "layers": layers,
         **vars(arguments),
-        **machine(),
+        **machine("torch", "numpy", "zarr"),
     }
     result["out"] = str(arguments.out)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -146,18 +144,6 @@ def table(seconds: Times, cpu_seconds: Times, samples: int) -> list[dict[str, fl
 def ratio(seconds: Times, name: str) -> float:
     """Median over the rounds of bare time / time."""
     return median(b / t for b, t in zip(seconds["bare forward"], seconds[name], strict=True))
-
-
-def machine() -> dict[str, object]:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} torch threads",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "numpy", "zarr")},
-        "commit": commit.stdout.strip() or None,
-    }
 
 
 if __name__ == "__main__":

@@ -15,22 +15,21 @@ import contextlib
 import io
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import joblib
 import numpy as np
+from machine import machine
 from scipy.linalg import toeplitz
 
 from neucept.knockoffs import select
 
 ROOT = Path(__file__).resolve().parents[1]
 FDR = 0.1
+LINEAR = {"fdr": FDR, "sampler": "gaussian", "statistic": "lasso", "dither": 0.0, "n_jobs": 1}
 SAMPLES, NEURONS, SERVING = 600, 80, 30
 SIGNALS = {"ar 0.5": 0.19, "ar 0.8": 0.33, "factor": 0.24}
 """Coefficient of each serving neuron, in noise deviations; knockpy's power is then 0.6 to 0.9."""
@@ -57,7 +56,12 @@ def main() -> None:
         print(f"BROKEN: {line}")
     print(f"{arguments.repeats} repeats, {time.perf_counter() - begun:.0f} s", end="")
     print(", every law holds" if not broken else "")
-    content = {"rows": rows, "broken": broken, "repeats": arguments.repeats, **machine()}
+    content = {
+        "rows": rows,
+        "broken": broken,
+        "repeats": arguments.repeats,
+        **machine("numpy", "scikit-learn", "knockpy"),
+    }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(content, indent=1) + "\n")
     sys.exit(bool(broken))
@@ -94,7 +98,7 @@ def one_repeat(design: str, repeat: int) -> list[dict]:
     methods = {
         "knockpy, one draw": lambda: with_knockpy(x, y, repeat),
         "neucept, one draw": lambda: (
-            select(x, y, fdr=FDR, knockoffs=1, draws=1, seed=repeat, n_jobs=1).selected
+            select(x, y, **LINEAR, knockoffs=1, draws=1, seed=repeat).selected
         ),
     }
     if repeat % 2 == 0:
@@ -160,18 +164,6 @@ def verdict(rows: list[dict]) -> list[str]:
         if ours["power"] < theirs["power"] - POWER_MARGIN:
             broken.append(f"{design}: power {ours['power']:.3f} beside {theirs['power']:.3f}")
     return broken
-
-
-def machine() -> dict:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "knockpy")},
-        "commit": commit.stdout.strip() or None,
-    }
 
 
 if __name__ == "__main__":

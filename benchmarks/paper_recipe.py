@@ -16,17 +16,15 @@ import contextlib
 import io
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 
 import joblib
 import numpy as np
+from machine import machine
 
 import neucept as nc
 from neucept.knockoffs.published import PublishedLasso
@@ -77,7 +75,7 @@ def main() -> None:
         "totals": totals,
         "failures": failures,
         "draws": arguments.draws,
-        **machine(),
+        **machine("numpy", "scikit-learn", "knockpy"),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(content, indent=1) + "\n")
@@ -220,18 +218,6 @@ def verdict(rows: list[dict]) -> tuple[dict[str, float], list[str]]:
     if abs(mean) > 3 * error:
         failures.append(f"frequencies differ by {mean:.4f} on average, standard error {error:.4f}")
     return totals, failures
-
-
-def machine() -> dict:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("numpy", "scikit-learn", "knockpy")},
-        "commit": commit.stdout.strip() or None,
-    }
 
 
 if __name__ == "__main__":

@@ -12,7 +12,13 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 # Where arrays are handled. Settings check themselves, and their own errors are what tests want.
-CHECKED = ("activations", "critical.chain", "critical.record", "evaluation", "knockoffs")
+CHECKED = (
+    "activations",
+    "critical.chain",
+    "critical.record",
+    "evaluation",
+    "knockoffs",
+)
 install_import_hook(
     [f"neucept.{part}" for part in (*CHECKED, "mechanisms", "study.pictures")], "beartype.beartype"
 )

@@ -50,6 +50,7 @@ def planted_study(
     ablation: bool = True,
     route: str = "chain",
     ids: Sequence[str] | None = None,
+    audited: bool = True,
 ) -> PlantedStudy:
     """A whole study.
 
@@ -66,6 +67,7 @@ def planted_study(
         ablation: Whether cuts were measured.
         route: "chain" or "direct".
         ids: One per sample; by default file names.
+        audited: Whether the layers were audited; all but the first then pass.
     """
     rng = np.random.default_rng(seed)
     samples = _samples(rng, n_samples, n_mechanisms, labelled, ids)
@@ -75,7 +77,16 @@ def planted_study(
     drawn = samples["position"].tolist()[: len(samples) if pictures is None else pictures]
     study = PlantedStudy(
         info=_info(
-            layers, samples, n_samples, n_mechanisms, target, classes, labelled, used, route
+            layers,
+            samples,
+            n_samples,
+            n_mechanisms,
+            target,
+            classes,
+            labelled,
+            used,
+            route,
+            audited,
         ),
         critical=critical,
         edges=_edges(rng, critical, layers, route),
@@ -275,6 +286,7 @@ def _info(
     labelled: bool,
     used: str,
     route: str,
+    audited: bool,
 ) -> dict[str, Any]:
     entries = []
     above, targets = "the class score", 1
@@ -303,7 +315,9 @@ def _info(
                 "sampler": {"kind": "gaussian", "shrinkage": 0.0123, "digest": "5d41402abc4b2a76"},
                 "statistic": {"kind": "lasso", "folds": 5},
                 "why": {"draws": "two seeds then agree well at a reasonable cost"},
-                "dither": 0.0,
+                "dither": 0.5,
+                "rows": n_samples,
+                "audit": _audit(name != "classifier.0") if audited else None,
                 "set_aside": {"0": "never active"} if neurons > 20 else {},
                 "groups": [[2, 5]] if neurons > 20 else [],
                 "seconds": 3.2,
@@ -339,6 +353,18 @@ def _info(
         "seconds": {"capture": 4.1, "critical": 61.7, "mechanisms": 12.4, "ablation": 30.0},
         "model": {"name": "LeNet", "parameters": 61706, "training": False, "device": "cpu"},
         "identity": {"network": "9f2c41d8e07ab1c3", "inputs": "07ab1c39f2c41d8e"},
+    }
+
+
+def _audit(passes: bool) -> dict[str, Any]:
+    wrong = 0.04 if passes else 0.21
+    return {
+        "level": 0.1,
+        "fdr": wrong,
+        "fdr_error": 0.01,
+        "power": 0.93,
+        "passes": passes,
+        "repeats": 2,
     }
 
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from neucept.evaluation import agreement as agreement
     from neucept.evaluation import planted_data as planted_data
     from neucept.evaluation import planted_network as planted_network
+    from neucept.knockoffs import Audit as Audit
     from neucept.knockoffs import Sampler as Sampler
     from neucept.knockoffs import Selection as Selection
+    from neucept.knockoffs import audit as audit
     from neucept.knockoffs import fit_sampler as fit_sampler
     from neucept.knockoffs import select as select
     from neucept.mechanisms import Mechanisms as Mechanisms
@@ -40,6 +42,7 @@ _HOME = {
     "Ablation": "evaluation",
     "Activations": "activations",
     "Agreement": "evaluation",
+    "Audit": "knockoffs",
     "Critical": "critical",
     "Mechanisms": "mechanisms",
     "Sampler": "knockoffs",
@@ -49,6 +52,7 @@ _HOME = {
     "StudySettings": "study.settings",
     "ablate": "evaluation",
     "agreement": "evaluation",
+    "audit": "knockoffs",
     "capture": "activations",
     "discover_mechanisms": "mechanisms",
     "find_critical": "critical",

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import joblib
 import numpy as np
@@ -68,13 +68,24 @@ def derived_seed(seed: int, *key: int | str) -> int:
     return int(generator(seed, *key).integers(2**32))
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number, of Python or numpy, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_real(value: object) -> TypeGuard[float]:
+    """Whether it is a real number, of Python or numpy, and no truth value."""
+    real = int | float | np.integer | np.floating
+    return isinstance(value, real) and not isinstance(value, bool)
+
+
 def check_seed(seed: object) -> None:
     """Refuse a seed that is not a whole number of at least 0.
 
     Raises:
         SettingsError: as said.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or int(seed) < 0:
+    if not is_whole(seed) or seed < 0:
         raise SettingsError(f"seed is {seed!r}. Pass a whole number of at least 0.")
 
 
@@ -100,7 +111,12 @@ def run_tasks(
 
     Returns:
         The results, in the order of `jobs`.
+
+    Raises:
+        SettingsError: `n_jobs` is 0.
     """
+    if n_jobs == 0:
+        raise SettingsError("n_jobs is 0. Pass None for one worker per core, or at least 1.")
     parent = os.getpid()
     workers = n_jobs if n_jobs is not None else _default_workers()
     parallel = joblib.Parallel(n_jobs=workers, prefer="threads", return_as="generator")

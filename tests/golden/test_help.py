@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from neucept.cli import COMMANDS, main
 
@@ -18,6 +20,8 @@ def _same_terminal_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
+    # `run` is an app of its own, which keeps the width of the first console it met.
+    monkeypatch.setattr(import_module("neucept.cli.run").run, "console", Console(width=100))
     monkeypatch.setenv("COLUMNS", "100")
 
 

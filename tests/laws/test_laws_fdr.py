@@ -14,6 +14,9 @@ from neucept.knockoffs import select
 FDR = 0.2
 SAMPLES, NEURONS, SERVING = 300, 30, 12
 
+# Exact on these designs.
+LINEAR = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0}
+
 
 def realised(design: str, repeats: int, width: int = 1, **settings) -> tuple[np.ndarray, ...]:
     """False discovery proportion and power of each repeat."""
@@ -29,7 +32,8 @@ def realised(design: str, repeats: int, width: int = 1, **settings) -> tuple[np.
             weights *= random.random((NEURONS, width)) < 0.5
         truth = (weights != 0) if settings.get("targets") == "separate" else weights.any(1)
         y = z @ weights + random.standard_normal((SAMPLES, width))
-        selected = select(x, y, fdr=FDR, seed=repeat, n_jobs=1, **settings).selected
+        asked = {**LINEAR, **settings}
+        selected = select(x, y, fdr=FDR, seed=repeat, n_jobs=1, **asked).selected
         proportions.append((selected & ~truth).sum() / max(1, selected.sum()))
         powers.append((selected & truth).sum() / truth.sum())
     return np.array(proportions), np.array(powers)
@@ -51,6 +55,15 @@ def test_several_draws_and_targets() -> None:
     proportions, powers = realised("ar 0.5", 12, width=4, draws=4)
     assert keeps_the_promise(proportions)
     assert powers.mean() > 0.6
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_the_mixture_with_the_network() -> None:
+    settings = {"sampler": "mixture", "statistic": "network", "dither": 0.5}
+    proportions, powers = realised("ar 0.5", 8, **settings, draws=3)
+    assert keeps_the_promise(proportions)
+    assert powers.mean() > 0.1
 
 
 @pytest.mark.full

@@ -5,25 +5,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "paper_recipe.py"
-
 
 @pytest.fixture(scope="module")
 def recipe() -> ModuleType:
     pytest.importorskip("knockpy", reason="knockpy is in the `compare` extra")
-    spec = importlib.util.spec_from_file_location("paper_recipe", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["paper_recipe"] = module
-    spec.loader.exec_module(module)
-    return module
+    return import_module("paper_recipe")
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,8 @@ classes = ["cat", "dog", "mouse"]
 [study]
 target = "cat"
 draws = 2
+audit = 0
+keep = 0
 max_mechanisms = 2
 ablation_modes = ["zero"]
 ablation_samples = 10
@@ -204,13 +206,14 @@ def build():
     "fdr as text": setting('fdr = "high"', "fdr|high"),
     "negative seed": setting("seed = -1", "seed is -1|at least 0"),
     "half a seed": setting("seed = 1.5", "seed|1.5"),
-    "no draws": instead("draws = 2", "draws = 0", "draws is 0|at least 1"),
+    "no draws": instead("draws = 2", "draws = 0", "draws is 0|from 1 to 10000"),
     "no batches": setting("batch_size = 0", "batch_size is 0|at least 1"),
     "unknown route": setting('route = "chian"', "route|chian|chain"),
     "unknown pooling": setting('pool = "men"', "pool|men|mean"),
     "unknown ablation": instead('["zero"]', '["zreo"]', "ablation_modes|zreo|zero"),
     "unknown sampler": setting('sampler = "gausian"', "'gausian'|Did you mean 'gaussian'?"),
     "unknown statistic": setting('statistic = "laso"', "'laso'|Did you mean 'lasso'?"),
+    "too many knockoffs": setting("knockoffs = 101", "knockoffs is 101|from 1 to 100"),
     "device that is not there": setting('device = "cuda:99"', "cuda:99"),
     "device misspelt": setting('device = "gpu"', "gpu"),
     "flag out of range": Case("fdr is 2.0", tokens=(*RUN, "--fdr", "2"), finished=True),

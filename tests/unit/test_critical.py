@@ -15,7 +15,8 @@ from neucept.errors import DataError, ModelError, SettingsError
 from neucept.runtime import Checkpoints
 
 LOWER, UPPER = set(range(6)), set(range(4))
-FAST = Search(draws=4)
+QUICK = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0, "keep": 0.0}
+FAST = Search(draws=4, **{**QUICK, "keep": 0.9})
 
 
 def two_layers(samples: int = 1500, signal: float = 1.0) -> Activations:
@@ -71,13 +72,13 @@ def test_neurons_come_with_most_evidence_first(crit: Critical) -> None:
 
 
 def test_the_direct_route_asks_every_layer_about_the_class(acts: Activations) -> None:
-    crit = find_critical(acts, 0, Search(route="direct", draws=2))
+    crit = find_critical(acts, 0, Search(route="direct", draws=2, **QUICK))
     assert set(crit.edges["target_layer"]) == {CLASS_SCORE}
     assert crit.settings["lower"]["target"] == "the class score"
 
 
 def test_split_gives_each_layer_rows_of_its_own(acts: Activations) -> None:
-    crit = find_critical(acts, 0, Search(split=True, draws=2))
+    crit = find_critical(acts, 0, Search(split=True, draws=2, **QUICK))
     assert crit.settings["lower"]["samples"] + crit.settings["upper"]["samples"] == acts.n_samples
 
 
@@ -89,7 +90,7 @@ def test_below_an_empty_layer_the_class_score_is_asked_and_said() -> None:
         {"lower": lower, "upper": noise.normal(size=(400, 12))},
         outputs=np.stack([score, -score], axis=1),
     )
-    crit = find_critical(silent, 0, Search(draws=2, fdr=0.05))
+    crit = find_critical(silent, 0, Search(draws=2, fdr=0.05, **QUICK))
     assert crit.neurons("upper").size == 0
     assert "asked about the class score instead" in crit.messages["upper"]
     assert crit.settings["lower"]["target"] == "the class score"
@@ -97,7 +98,7 @@ def test_below_an_empty_layer_the_class_score_is_asked_and_said() -> None:
 
 
 def test_several_classes_equal_one_by_one(acts: Activations) -> None:
-    search = Search(draws=2, edges=False)
+    search = Search(draws=2, edges=False, **QUICK)
     both = find_critical(acts, [0, 1], search)
     assert set(both) == {0, 1}
     alone = find_critical(acts, 1, search)
@@ -105,7 +106,7 @@ def test_several_classes_equal_one_by_one(acts: Activations) -> None:
 
 
 def test_a_search_is_equal_for_any_number_of_workers(acts: Activations) -> None:
-    one, two = (find_critical(acts, 0, Search(draws=2), n_jobs=n) for n in (1, 2))
+    one, two = (find_critical(acts, 0, Search(draws=2, **QUICK), n_jobs=n) for n in (1, 2))
     assert one.table.equals(two.table) and one.edges.equals(two.edges)
 
 
@@ -125,7 +126,7 @@ def test_finished_layers_are_not_searched_again(acts: Activations, tmp_path: Pat
         crit = find_critical(
             acts,
             0,
-            Search(draws=2),
+            Search(draws=2, **QUICK),
             progress=lambda stage, done, total: told.append(stage),
             checkpoints=Checkpoints(tmp_path),
         )
@@ -160,3 +161,35 @@ def test_unknown_things_are_named(acts: Activations, crit: Critical) -> None:
 def test_a_target_that_is_no_class_index_is_refused(target: object) -> None:
     with pytest.raises(SettingsError, match="target is"):
         _classes(target)
+
+
+def test_the_core_grows_and_comes_back_from_files(crit: Critical, tmp_path: Path) -> None:
+    crit.save(tmp_path)
+    again = Critical.load(tmp_path)
+    for layer in crit.layers:
+        critical = set(crit.neurons(layer))
+        if not critical:
+            continue
+        core = crit.core(layer)
+        assert 0 < len(core) <= len(critical)
+        assert set(core) <= critical
+        assert set(crit.core(layer, keep=0.5)) <= set(core)
+        assert np.array_equal(again.core(layer), core)
+        rows = crit.kept[crit.kept["layer"] == layer]
+        assert rows["kept"].is_monotonic_increasing
+        assert list(rows["size"]) == list(range(len(rows)))
+    with pytest.raises(SettingsError, match="keep is 0.0"):
+        crit.core(crit.layers[0], keep=0.0)
+
+
+def test_an_audit_of_each_layer_is_told(acts: Activations) -> None:
+    search = Search(draws=2, layers=acts.layers[-1:], audit=2, **QUICK)
+    crit = find_critical(acts, 0, search)
+    told = crit.settings[acts.layers[-1]]["audit"]
+    assert {row["kind"] for row in told["table"]} >= {"linear", "product", "max"}
+    assert {row["noise"] for row in told["table"]} == {0.0}
+    assert 0 <= told["fdr"] <= 1
+    with pytest.raises(SettingsError, match="found no core"):
+        crit.core(acts.layers[-1])
+    with pytest.raises(SettingsError, match="audit is 1"):
+        Search(audit=1)

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from neucept.errors import SettingsError
-from neucept.evaluation.planted import KINDS, PlantedNetwork, planted_data, planted_network
+from neucept.evaluation.planted import PlantedNetwork, planted_data, planted_network
+from neucept.knockoffs.planting import PLANTED
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PLANTED)
 def test_the_target_depends_on_the_critical_neurons_and_on_nothing_else(kind: str) -> None:
     planted = planted_data(2000, 10, 4, kind=kind, noise=0.0, correlation=0.2, seed=3)
     assert planted.x.shape == (2000, 10)

@@ -13,7 +13,7 @@ def work(targets: int = 5, dither: float = 0.0) -> Work:
     random = np.random.default_rng(0)
     x = gaussian("ar 0.5", 300, 8, random)
     y = x[:, :3] @ random.standard_normal((3, targets)) + random.standard_normal((300, targets))
-    return Work(x, y, fit_sampler(x), Lasso(), 3, dither, 7)
+    return Work(x, y, fit_sampler(x, "gaussian"), Lasso(), 3, dither, len(x), 7)
 
 
 def same(one, other) -> None:

@@ -74,6 +74,7 @@ def test_foreign_activations_are_refused(sampler: Sampler, layer, call, text: st
         (lambda s, x: s.draw(x, seed=-1), "seed is -1"),
         (lambda s, x: s.resample(x, [6]), r"neurons is \[6\]. Pass different indices from 0 to 5"),
         (lambda s, x: s.resample(x, [1, 1]), r"neurons is \[1, 1\]"),
+        (lambda s, x: s.resample(x, [0.5]), r"neurons is \[0.5\]"),
         (lambda s, x: s.resample(x, [1], n=0), "n is 0"),
         (lambda s, x: fit_sampler(x, kind="mixtur"), "no density 'mixtur'"),
         (lambda s, x: fit_sampler(x, seed=-3), "seed is -3"),

@@ -103,6 +103,11 @@ def test_any_holder_of_numbers_is_read() -> None:
     [
         (np.array([[1.0, 2.0], [np.nan, 1.0]]), "1 values that are not finite.*sample 1, column 0"),
         (np.array([[1.0, np.inf]]), "inf at sample 0, column 1"),
+        (
+            np.array([[1.0, -1e101]]),
+            "beyond 1e[+]100; the first is -1e[+]101 at sample 0, column 1",
+        ),
+        (np.array([[1.0 + 2.0j]]), "complex"),
         (np.zeros((2, 3, 4)), "3 axes, shape"),
         (np.zeros((0, 3)), "empty"),
         (["a", "b"], "cannot be read as numbers"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import joblib
 import numpy as np
@@ -9,11 +10,17 @@ import torch
 import zarr
 from designs import gaussian
 
+from neucept import knockoffs
 from neucept.errors import DataError, SettingsError
-from neucept.knockoffs import fit_sampler, select, select_both
 from neucept.knockoffs.filter import contest, threshold
 from neucept.knockoffs.statistics import KINDS
 from neucept.runtime import generator
+
+# The mechanics are tested with the quick kinds; "auto" has a test of its own.
+QUICK = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0}
+select = partial(knockoffs.select, **QUICK)
+select_both = partial(knockoffs.select_both, **QUICK)
+fit_sampler = partial(knockoffs.fit_sampler, kind="gaussian")
 
 SERVING = [1, 4, 6, 10, 12, 15]
 
@@ -39,7 +46,7 @@ def test_serving_neurons_are_selected(layer) -> None:
 
 def test_settings_tell_what_was_chosen_and_are_plain(layer) -> None:
     x, y = layer
-    settings = select(x, y[:, 0], n_jobs=1).settings
+    settings = knockoffs.select(x, y[:, 0], n_jobs=2).settings
     assert json.loads(json.dumps(settings)) == settings
     wanted = {"knockoffs": 16, "draws": 20, "dither": 0.0, "level": 0.05, "fewest": 2}
     assert {name: settings[name] for name in wanted} == wanted
@@ -47,12 +54,12 @@ def test_settings_tell_what_was_chosen_and_are_plain(layer) -> None:
     assert settings["targets"] == "joint"
     assert settings["threads_per_task"] == 1
     assert settings["sampler"]["kind"] == "gaussian"
-    assert set(settings["why"]) == {"sampler", "statistic", "knockoffs", "draws", "dither"}
-    assert select(x, y[:, 0], draws=2, knockoffs=2).settings["why"].keys() == {
-        "sampler",
-        "statistic",
-        "dither",
+    assert settings["statistic"]["kind"] == "lasso"
+    assert settings["rows"] == 600
+    assert set(settings["why"]) == {
+        *("sampler", "statistic", "knockoffs", "draws", "dither", "rows")
     }
+    assert select(x, y[:, 0], draws=2, knockoffs=2).settings["why"].keys() == {"rows"}
 
 
 def test_one_draw_is_knockoff_plus(layer) -> None:
@@ -190,6 +197,7 @@ def test_too_few_rows_for_a_fitted_sampler(layer) -> None:
         ({"dither": float("inf")}, "dither is inf"),
         ({"sampler": "copula"}, "no density 'copula'"),
         ({"statistic": "netwrk"}, "no statistic 'netwrk'"),
+        ({"n_jobs": 0}, "n_jobs is 0"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

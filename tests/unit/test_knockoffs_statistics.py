@@ -49,3 +49,8 @@ def test_a_new_kind_is_one_registration(monkeypatch: pytest.MonkeyPatch) -> None
     found = select(x, x[:, :2].sum(1), statistic="correlation", draws=3)
     assert set(found.neurons) == {0, 1}
     assert found.settings["statistic"] == {"kind": "correlation"}
+
+
+def test_an_object_without_the_methods_is_refused() -> None:
+    with pytest.raises(SettingsError, match="statistic is a builtin_function_or_method"):
+        statistics.find_statistic(len)

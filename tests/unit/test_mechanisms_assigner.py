@@ -9,7 +9,7 @@ from neucept.activations import Activations
 from neucept.errors import ModelError
 from neucept.mechanisms.assigner import FOLDS, Assigner, Fitted, fit_assigner
 from neucept.mechanisms.features import fit_space
-from neucept.mechanisms.mixture import ascend, one_hot, spheres
+from neucept.mechanisms.mixture import Ascent, one_hot, spheres
 
 ROWS = 240
 
@@ -25,7 +25,7 @@ def fitted(method: str = "mixture") -> tuple[Assigner, np.ndarray]:
     acts, group = recorded()
     space = fit_space(acts, {"fc": np.arange(5)}, np.arange(ROWS))
     mixture = (
-        ascend(space.x, one_hot(group, 2), 50)
+        Ascent(space.x).climb(one_hot(group, 2), 50)
         if method == "mixture"
         else spheres(space.x, group, 2)
     )

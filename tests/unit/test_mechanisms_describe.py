@@ -92,6 +92,16 @@ def test_the_picture_keeps_mechanisms_apart() -> None:
     assert np.array_equal(places, picture(x, LABELS, 3))
 
 
+def test_pairs_that_are_hard_to_tell_apart_count_as_much_as_far_ones() -> None:
+    # Three groups far apart in a plane, the fourth close to the first, off the plane.
+    labels = np.arange(400) % 4
+    centres = np.array([[0, 0, 0], [90, 0, 0], [0, 90, 0], [0, 0, 8]], dtype=float)
+    x = RNG.standard_normal((400, 3)) + centres[labels]
+    places, near = picture(x, labels, 4), np.isin(labels, (0, 3))
+    assert silhouette_score(places[near], labels[near]) > 0.5
+    assert silhouette_score(places, labels) > 0.7
+
+
 @pytest.mark.parametrize(("size", "groups"), [(6, 1), (6, 2), (1, 2), (1, 1), (2, 3)])
 def test_there_is_a_picture_of_any_shape(size: int, groups: int) -> None:
     labels = LABELS % groups

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from neucept.mechanisms.gaps import NO_GAP, SHALLOW, gap_counts, gap_p_value
-from neucept.mechanisms.mixture import ascend, one_hot
+from neucept.mechanisms.mixture import Ascent, one_hot
 
 
 def counts_of(apart: float, rows: int = 800, order: tuple[int, int] = (0, 1)) -> np.ndarray:
@@ -15,7 +15,7 @@ def counts_of(apart: float, rows: int = 800, order: tuple[int, int] = (0, 1)) ->
     group = rng.integers(0, 2, rows)
     x = rng.standard_normal((rows, 4)) + apart * group[:, None] * np.array([1, 0, 0, 0])
     own, other = slice(0, rows // 2), slice(rows // 2, None)
-    mixture = ascend(x[own], one_hot(group[own], 2), 50)
+    mixture = Ascent(x[own]).climb(one_hot(group[own], 2), 50)
     return gap_counts(mixture, x[own], x[other], np.array(order))
 
 
@@ -33,7 +33,7 @@ def test_the_order_of_groups_only_swaps_the_ends() -> None:
 def test_unseen_rows_are_the_ones_counted() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((300, 2)) + 8 * (np.arange(300) % 2)[:, None]
-    mixture = ascend(x, one_hot(np.arange(300) % 2, 2), 50)
+    mixture = Ascent(x).climb(one_hot(np.arange(300) % 2, 2), 50)
     filled = np.column_stack([np.linspace(0, 8, 500), np.linspace(0, 8, 500)])
     own = gap_counts(mixture, x, x, np.array([0, 1]))[0, 1]
     bridge = gap_counts(mixture, x, filled, np.array([0, 1]))[0, 1]
@@ -43,7 +43,7 @@ def test_unseen_rows_are_the_ones_counted() -> None:
 
 def test_too_few_members_mean_no_gap() -> None:
     x = np.vstack([np.zeros((40, 2)), np.full((3, 2), 9.0)]) + 0.01 * np.arange(43)[:, None]
-    mixture = ascend(x, one_hot((np.arange(43) >= 40).astype(int), 2), 20)
+    mixture = Ascent(x).climb(one_hot((np.arange(43) >= 40).astype(int), 2), 20)
     assert list(gap_counts(mixture, x, x, np.array([0, 1]))[0, 1]) == list(NO_GAP)
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_t
 
-from neucept.mechanisms.mixture import TAILS, Mixture, ascend, one_hot, spheres
+from neucept.mechanisms.mixture import TAILS, Ascent, Mixture, one_hot, spheres
 
 
 def two_clouds(rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +22,7 @@ def two_clouds(rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
 def fitted() -> tuple[np.ndarray, np.ndarray, Mixture]:
     x, group = two_clouds()
     start = one_hot((x[:, 0] > 2).astype(int), 2)
-    return x, group, ascend(x, start, 100)
+    return x, group, Ascent(x).climb(start, 100)
 
 
 def test_the_density_is_a_mixture_of_student_laws(fitted) -> None:
@@ -57,21 +57,21 @@ def test_the_ascent_never_loses_likelihood_on_many_rows() -> None:
     # With many rows the prior weighs little, and each step is a step up.
     x, _ = two_clouds(6000)
     membership = one_hot(np.random.default_rng(1).integers(0, 2, len(x)), 2)
-    reached = [ascend(x, membership, steps).likelihood for steps in (1, 2, 4, 8, 16, 32)]
+    reached = [Ascent(x).climb(membership, steps).likelihood for steps in (1, 2, 4, 8, 16, 32)]
     assert (np.diff(reached) > -1e-6).all()
 
 
 def test_a_few_wild_samples_do_not_bend_the_groups(fitted) -> None:
     x, group, _ = fitted
     wild = np.vstack([x, [[60.0, -60.0], [-80.0, 10.0], [0.0, 90.0]]])
-    labels = ascend(wild, one_hot(np.append(group, [0, 0, 1]), 2), 100).labels(wild)
+    labels = Ascent(wild).climb(one_hot(np.append(group, [0, 0, 1]), 2), 100).labels(wild)
     assert (labels[: len(x)] == group).mean() > 0.97
 
 
 def test_a_dimension_in_which_nothing_differs_is_borne() -> None:
     x, group = two_clouds()
     flat = np.hstack([x, np.zeros((len(x), 1))])
-    mixture = ascend(flat, one_hot(group, 2), 50)
+    mixture = Ascent(flat).climb(one_hot(group, 2), 50)
     assert np.isfinite(mixture.likelihood)
     assert (mixture.labels(flat) == group).mean() > 0.97
 

@@ -100,7 +100,20 @@ def test_every_kind_of_study_has_a_whole_page(kind: str) -> None:
     text = " ".join(reader.text)
     assert "nan" not in re.findall(r"[a-z]+", text.lower())
     assert "None" not in text
-    assert "not been audited" in text.replace("\n", " ")
+    assert "Audited with targets of a known answer" in text.replace("\n", " ")
+    assert "not been audited" not in text.replace("\n", " ")
+
+
+def test_a_study_without_an_audit_says_so() -> None:
+    text = " ".join(_read(render(planted_study(audited=False))).text)
+    assert "not been audited on this network's layers yet" in text.replace("\n", " ")
+    assert "Not audited on this layer yet." in text
+
+
+def test_a_layer_that_fails_its_audit_is_named() -> None:
+    text = " ".join(_read(render(planted_study())).text).replace("\n", " ").replace("\xa0", " ")
+    assert "4 % to 21 % wrong by layer. It is not supported on classifier.0" in text
+    assert "measured 21 % ± 1 % on targets with a known answer" in text
 
 
 def test_nothing_is_fetched_from_anywhere() -> None:

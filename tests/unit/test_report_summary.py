@@ -65,7 +65,17 @@ def test_tiles_count_what_the_tables_hold() -> None:
     assert tiles["critical neurons"].value == str(int(study.critical["selected"].sum()))
     assert tiles["critical neurons"].note.startswith(f"of {len(study.critical)} in")
     assert tiles["samples"].value == str(len(study.samples))
-    assert "not audited" in tiles["of neurons wrong"].note
+    assert "does not support it on every layer" in tiles["of neurons wrong"].note
+
+
+def test_what_an_audit_does_not_support_is_asked_for_not_promised() -> None:
+    assert _summary(planted_study()).promise.startswith("Asked for: in each layer, at most")
+    assert _summary(planted_study(audited=False)).promise.startswith("In each layer, at most")
+
+
+def test_a_promise_without_an_audit_says_so() -> None:
+    tiles = {tile.label: tile for tile in _summary(planted_study(audited=False)).tiles}
+    assert tiles["of neurons wrong"].note == "promised per layer, not audited yet"
 
 
 def test_layers_stand_from_the_prediction_down_with_most_evidence_first() -> None:

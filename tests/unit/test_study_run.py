@@ -18,7 +18,8 @@ from neucept.study.folder import FORMAT, TABLES, Study, Workplace
 from neucept.study.run import run_study
 from neucept.study.settings import StudySettings
 
-QUICK = StudySettings(draws=4, max_mechanisms=4, ablation_samples=40)
+FAST = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0, "audit": 0, "keep": 0.0}
+QUICK = StudySettings(draws=4, max_mechanisms=4, ablation_samples=40, **FAST)
 CLASSES = ("left", "right")
 
 
@@ -85,7 +86,9 @@ def test_a_study_killed_anywhere_ends_with_the_same_tables(
     planted: PlantedNetwork, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    small = StudySettings(layers=("second",), draws=2, max_mechanisms=2, ablation_samples=20)
+    small = StudySettings(
+        layers=("second",), draws=2, max_mechanisms=2, ablation_samples=20, **FAST
+    )
     whole = run(planted, tmp_path, small, progress=lambda stage, done, of: told.append(stage))
     stages = {stage: told.index(stage) + told.count(stage) // 2 for stage in dict.fromkeys(told)}
     assert len(stages) >= 4

@@ -5,7 +5,14 @@ from neucept.activations.capture import capture
 from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, neuron_values
 from neucept.activations.outputs import class_score, predictions_of
 from neucept.activations.replace import MapBank, replaced, set_neurons
-from neucept.activations.running import evaluation_mode, forward, plain_model, resolve_device
+from neucept.activations.rerun import Rerun
+from neucept.activations.running import (
+    check_device,
+    evaluation_mode,
+    forward,
+    plain_model,
+    resolve_device,
+)
 from neucept.activations.store import Activations
 from neucept.activations.tracing import list_layers, weighted_layers
 
@@ -18,7 +25,9 @@ __all__ = [
     "Kind",
     "Layout",
     "MapBank",
+    "Rerun",
     "capture",
+    "check_device",
     "class_score",
     "evaluation_mode",
     "forward",

@@ -61,10 +61,25 @@ def resolve_device(device: str | torch.device | None, model: nn.Module) -> torch
         return here
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return check_device(device)
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """The device of a name, after it was seen to exist; "auto" is taken for the CPU.
+
+    Raises:
+        SettingsError: the device does not exist on this machine.
+    """
     try:
-        place = torch.device(device)
+        place = torch.device("cpu" if device == "auto" else device)
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, TypeError, ValueError, NotImplementedError) as error:
+    except (
+        RuntimeError,
+        AssertionError,
+        TypeError,
+        ValueError,
+        ImportError,
+    ) as error:
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise SettingsError(
             f"Device {str(device)!r} does not exist here ({one_line(error)}). "

@@ -38,8 +38,9 @@ def show(study: Study, page: Path) -> None:
     out.print()
     _mechanisms(out, study)
     _layers(out, said)
-    for more in (said.promise, *said.remarks):
-        out.print(one_line(more))
+    for more in (said.promise, said.audited, *said.remarks):
+        if more:
+            out.print(one_line(more))
     agreement = study.info["mechanisms"].get("agreement")
     if agreement:
         out.print(f"Agreement with the known sub-classes (AMI): {agreement['ami']:.2f}.")

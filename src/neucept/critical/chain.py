@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any, overload
@@ -18,11 +19,29 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from neucept.activations import Activations
-from neucept.critical.record import CLASS_SCORE, EDGE_COLUMNS, NODE_COLUMNS, Critical
+from neucept.critical.core import CoreCurve, find_core
+from neucept.critical.record import CLASS_SCORE, EDGE_COLUMNS, KEPT_COLUMNS, NODE_COLUMNS, Critical
 from neucept.critical.settings import Search
 from neucept.errors import DataError, ModelError, SettingsError, near_names
-from neucept.knockoffs import Sampler, Selection, fit_sampler, select, select_both
-from neucept.runtime import Checkpoints, Progress, derived_seed, digest, generator
+from neucept.knockoffs import (
+    FEWEST_PLANTED,
+    Audit,
+    Sampler,
+    Selection,
+    audit,
+    fit_sampler,
+    select,
+    select_both,
+)
+from neucept.runtime import (
+    Checkpoints,
+    Progress,
+    derived_seed,
+    digest,
+    generator,
+    is_whole,
+    run_tasks,
+)
 
 
 @overload
@@ -91,8 +110,7 @@ def find_critical(
 def _classes(target: object) -> list[int]:
     several = isinstance(target, Sequence | np.ndarray) and not isinstance(target, str)
     classes: list[Any] = list(target) if several else [target]  # type: ignore[call-overload]
-    whole = [isinstance(c, int | np.integer) and not isinstance(c, bool) for c in classes]
-    if not classes or not all(whole):
+    if not classes or not all(is_whole(c) for c in classes):
         raise SettingsError(f"target is {target!r}. Pass a class index, or a list of them.")
     return [int(c) for c in classes]
 
@@ -126,7 +144,7 @@ class _Targets:
 
 @dataclass(frozen=True)
 class _Walk:
-    """One way through the layers; what classes share (densities) is kept between them."""
+    """One way through the layers; what classes share (densities, audits) is kept between them."""
 
     acts: Activations
     search: Search
@@ -135,12 +153,13 @@ class _Walk:
     progress: Progress | None
     checkpoints: Checkpoints
     samplers: dict[tuple[str, str], Sampler] = field(default_factory=dict)
+    audits: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def backwards(self, target: int) -> Critical:
         score = self.acts.class_score(target, self.search.scale)[:, None]
         population = self._population(target)
         top = _Targets(score, CLASS_SCORE, (-1,))
-        asked, nodes, edges = top, [], []
+        asked, nodes, edges, kept = top, [], [], []
         messages: dict[str, str] = {}
         settings: dict[str, dict[str, Any]] = {}
         for step, layer in enumerate(reversed(self.layers)):
@@ -150,6 +169,9 @@ class _Walk:
             nodes.append(_node_frame(layer, node))
             if edge is not None:
                 edges.append(_edge_frame(layer, asked, edge))
+            core = self._core(layer, asked, rows, node)
+            if core is not None:
+                kept.append(_kept_frame(layer, core))
             messages[layer] = node.message
             settings[layer] = {
                 **node.settings,
@@ -159,6 +181,8 @@ class _Walk:
                 "groups": [list(group) for group in node.groups],
                 "set_aside": {str(k): v for k, v in node.set_aside.items()},
                 "seconds": round(perf_counter() - begun, 3),
+                "known": None if core is None else core.known,
+                "audit": self._audit(layer, rows, population, node),
             }
             asked = self._next(layer, node, top, messages)
         return Critical(
@@ -169,6 +193,7 @@ class _Walk:
             edges=_joined(edges, EDGE_COLUMNS),
             messages=messages,
             settings=settings,
+            kept=_joined(kept, KEPT_COLUMNS),
         )
 
     def _population(self, target: int) -> Int[np.ndarray, " rows"]:
@@ -206,7 +231,15 @@ class _Walk:
 
         def compute() -> dict[str, np.ndarray]:
             options = self._options(layer, x, population, everyone, seed)
-            found = select_both(x, y, **options) if pairs else (select(x, y, **options),)
+            found: tuple[Selection, ...]
+            if not pairs:
+                found = (select(x, y, **options),)
+            elif self.search.statistic == "network":
+                # A network for every pair would take hours on wide layers.
+                lines = {**options, "statistic": "lasso", "targets": "separate"}
+                found = (select(x, y, **options), select(x, y, **lines))
+            else:
+                found = select_both(x, y, **options)
             return {
                 f"{name} {part}": array
                 for name, selection in zip(("node", "edge"), found, strict=False)
@@ -245,14 +278,75 @@ class _Walk:
             else lambda _, done, of: progress(f"critical neurons of {layer}", done, of),
         }
 
+    def _core(
+        self, layer: str, asked: _Targets, rows: Int[np.ndarray, " rows"], node: Selection
+    ) -> CoreCurve | None:
+        """How few of the critical neurons suffice; None where there are none, or no core is wanted.
+
+        A group of near-copies counts as one: its first member stands for it.
+        """
+        found = _distinct(node)
+        if not found or not self.search.keep:
+            return None
+        x, y = self.acts.matrix(layer, rows=rows).astype(np.float64), asked.values[rows]
+        seed = derived_seed(self.search.seed, "core", layer)
+        neurons = np.array(found, dtype=np.int64)
+        key = digest("core", x, y, neurons, self.search.keep, seed, version("neucept"))
+
+        def compute() -> dict[str, np.ndarray]:
+            # One task, so that it has a task's thread count: bit-equal wherever it runs.
+            jobs = [(x, y, neurons)]
+            (curve,) = run_tasks(
+                partial(find_core, keep=self.search.keep, seed=seed), jobs, n_jobs=1
+            )
+            arrays = {"order": curve.order, "kept": curve.kept, "measured": curve.measured}
+            return {**arrays, "known": np.array(curve.known)}
+
+        arrays = self.checkpoints.recall(key, compute)
+        return CoreCurve(
+            arrays["order"], arrays["kept"], arrays["measured"], float(arrays["known"])
+        )
+
+    def _audit(
+        self,
+        layer: str,
+        rows: Int[np.ndarray, " rows"],
+        population: Int[np.ndarray, " everyone"],
+        node: Selection,
+    ) -> dict[str, Any] | None:
+        """What targets planted on this layer say of the level; None where there is no audit."""
+        promised = self.search.aggregate == "e_values"
+        if not self.search.audit or not promised or node.settings["tested"] <= FEWEST_PLANTED:
+            return None
+        x = self.acts.matrix(layer, rows=rows)
+        seed = derived_seed(self.search.seed, "layer", layer)
+        everyone = digest(population)
+        asked = {**self.search.select_settings, "repeats": self.search.audit}
+        key = digest("audit", x, asked, seed, everyone, version("neucept"))
+        progress = self.progress
+
+        def compute() -> dict[str, np.ndarray]:
+            options = self._options(layer, x, population, everyone, seed)
+            options.pop("aggregate")
+            options["progress"] = (
+                None
+                if progress is None
+                else lambda _, done, of: progress(f"audit of {layer}", done, of)
+            )
+            # Without noise the level is hardest to keep.
+            return audit(x, **options, noises=(0.0,), repeats=self.search.audit).to_arrays()
+
+        if key not in self.audits:
+            found = Audit.from_arrays(self.checkpoints.recall(key, compute))
+            self.audits[key] = found.to_json()
+        return self.audits[key]
+
     def _next(
         self, layer: str, node: Selection, top: _Targets, messages: dict[str, str]
     ) -> _Targets:
         if self.search.route == "direct":
             return top
-        # A group stands for one neuron, so one member of it serves as the target below.
-        spare = {member for group in node.groups for member in group[1:]}
-        found = tuple(int(j) for j in node.neurons if int(j) not in spare)
+        found = _distinct(node)
         if not found:
             below = "The layer below was asked about the class score instead."
             messages[layer] = f"{messages[layer]} {below}".strip()
@@ -265,6 +359,25 @@ def _selection(arrays: dict[str, np.ndarray], name: str) -> Selection:
     start = f"{name} "
     return Selection.from_arrays(
         {part.removeprefix(start): a for part, a in arrays.items() if part.startswith(start)}
+    )
+
+
+def _distinct(node: Selection) -> tuple[int, ...]:
+    """The selected neurons, most evidence first; of a group of near-copies only the first."""
+    spare = {member for group in node.groups for member in group[1:]}
+    return tuple(int(j) for j in node.neurons if int(j) not in spare)
+
+
+def _kept_frame(layer: str, core: CoreCurve) -> pd.DataFrame:
+    sizes = np.arange(len(core.kept))
+    return pd.DataFrame(
+        {
+            "layer": layer,
+            "size": sizes,
+            "neuron": np.concatenate([[-1], core.order]),
+            "kept": core.kept,
+            "measured": np.isin(sizes, core.measured),
+        }
     )
 
 

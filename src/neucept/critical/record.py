@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from neucept.critical.core import check_keep, first_to_keep
 from neucept.critical.settings import Search
 from neucept.errors import ModelError, SettingsError, StorageError, near_names
 from neucept.runtime import write_bytes, writing
@@ -20,6 +21,7 @@ CLASS_SCORE = ""
 """The `target_layer` of an edge that ends at the class score; its `target_neuron` is -1."""
 
 NODE_COLUMNS = ("layer", "neuron", "selected", "e_value", "score", "frequency", "note")
+KEPT_COLUMNS = ("layer", "size", "neuron", "kept", "measured")
 EDGE_COLUMNS = (
     "layer",
     "neuron",
@@ -29,6 +31,10 @@ EDGE_COLUMNS = (
     "e_value",
     "score",
 )
+
+
+def _nothing_kept() -> pd.DataFrame:
+    return pd.DataFrame({column: [] for column in KEPT_COLUMNS})
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class Critical:
             e_value, score. The class score is target_layer "" and target_neuron -1.
         messages: By layer, why nothing was selected or what limits it; "" when all is well.
         settings: By layer, what was chosen and why (rows, draws, knockoffs, level, ...).
+        kept: How the core of each layer grows: layer, size, neuron (the one that comes in at this
+            size; -1 at size 0), kept (share of what the whole layer tells about the targets, on
+            held-out rows), measured (False where `kept` is interpolated).
     """
 
     target: int
@@ -53,6 +62,7 @@ class Critical:
     edges: pd.DataFrame = field(repr=False)
     messages: Mapping[str, str]
     settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    kept: pd.DataFrame = field(repr=False, default_factory=_nothing_kept)
 
     def neurons(self, layer: str) -> Int[np.ndarray, " selected"]:
         """The critical neurons of a layer.
@@ -74,18 +84,43 @@ class Critical:
         )
         return ranked["neuron"].to_numpy(dtype=np.int64)
 
+    def core(self, layer: str, keep: float = 0.9) -> Int[np.ndarray, " core"]:
+        """The smallest set of critical neurons found to keep a share of what the layer tells.
+
+        It has no error rate of its own. Of a group of near-copies, one member stands for all.
+
+        Args:
+            layer: One of `layers`.
+            keep: The share, in (0, 1]. Sizes are measured around ``search.keep``.
+
+        Returns:
+            Neuron indices, in the order in which the core grows; all critical neurons when no
+            set keeps the share, none when nothing was selected.
+
+        Raises:
+            ModelError: the layer was not searched.
+            SettingsError: `keep` is out of range, or the search was told to find no core.
+        """
+        check_keep(keep)
+        found = self.neurons(layer)
+        rows = self.kept[self.kept["layer"] == layer].sort_values("size")
+        if len(found) and rows.empty:
+            raise SettingsError("The search found no core, with keep=0. Search again with keep.")
+        grown = rows["neuron"].to_numpy(dtype=np.int64)[1:]
+        return first_to_keep(grown, rows["kept"].to_numpy(dtype=np.float64), keep)
+
     def to_frame(self) -> pd.DataFrame:
         """The node table, one row per neuron; a copy."""
         return self.table.copy()
 
     def save(self, folder: Path | str) -> None:
-        """Write ``critical.parquet``, ``edges.parquet`` and ``critical.json`` into a folder.
+        """Write the tables (critical, edges, kept) and ``critical.json`` into a folder.
 
         Raises:
             StorageError: the folder cannot be written.
         """
         place = Path(folder)
-        for name, frame in (("critical", self.table), ("edges", self.edges)):
+        for name, frame in (("critical", self.table), ("edges", self.edges), ("kept", self.kept)):
             with writing(place / f"{name}.parquet") as temporary:
                 frame.to_parquet(temporary, index=False)
         text = {
@@ -109,6 +144,7 @@ class Critical:
             text = json.loads((place / "critical.json").read_bytes())
             table = pd.read_parquet(place / "critical.parquet")
             edges = pd.read_parquet(place / "edges.parquet")
+            kept = pd.read_parquet(place / "kept.parquet")
             search = dict(text["search"])
             if search["layers"] is not None:
                 search["layers"] = tuple(search["layers"])
@@ -118,6 +154,7 @@ class Critical:
                 search=Search(**search),
                 table=table,
                 edges=edges,
+                kept=kept,
                 messages=text["messages"],
                 settings=text["settings"],
             )

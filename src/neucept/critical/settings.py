@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from neucept.critical.core import check_keep
 from neucept.errors import SettingsError, near_names
-from neucept.runtime import check_seed
+from neucept.knockoffs import check_settings
+from neucept.runtime import check_seed, is_whole
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,16 @@ class Search:
         knockoffs: Simultaneous knockoffs per draw, as in `select`.
         draws: Draws that are averaged, as in `select`.
         dither: Noise added to the target in each draw, as in `select`.
+        rows: Samples that each draw sees, as in `select`.
         aggregate: How draws become a selection: "e_values" (with the promise), or "frequency"
             (the share of draws that select a neuron, as published; without a promise).
         scale: "log_odds" of the class against the others, or "raw" network output.
-        edges: Whether to find which target each neuron serves as well.
+        edges: Whether to find which target each neuron serves as well. With statistic "network"
+            and several targets, by lasso, which is quick enough for every pair.
+        audit: How often targets are planted on each layer, one of each kind and without noise, to
+            see whether the level holds there; 0 for no audit, else at least 2.
+        keep: Share of what a layer tells about its targets that its core is to keep, in (0, 1];
+            0 for no core.
         seed: Every draw derives its own randomness from it; at least 0.
     """
 
@@ -42,9 +50,12 @@ class Search:
     knockoffs: int | Literal["auto"] = "auto"
     draws: int | Literal["auto"] = "auto"
     dither: float | Literal["auto"] = "auto"
+    rows: int | Literal["auto", "all"] = "auto"
     aggregate: Literal["e_values", "frequency"] = "e_values"
     scale: Literal["log_odds", "raw"] = "log_odds"
     edges: bool = True
+    audit: int = 0
+    keep: float = 0.9
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,15 +74,22 @@ class Search:
             if value not in known:
                 raise SettingsError(f"{name} is {value!r}. {near_names(str(value), known)}")
         check_seed(self.seed)
-        if isinstance(self.layers, str):
-            raise SettingsError(
-                f"layers is '{self.layers}'. Pass a tuple of names, or None for all."
-            )
+        check_settings(**self.select_settings)
+        for name in ("split", "edges"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name} is {getattr(self, name)!r}. Pass True or False.")
+        if not is_whole(self.audit) or self.audit < 0 or self.audit == 1:
+            raise SettingsError(f"audit is {self.audit!r}. Pass 0, or a whole number from 2 up.")
+        if self.keep != 0:
+            check_keep(self.keep)
+        layers: object = self.layers
+        if layers is not None and not isinstance(layers, list | tuple):
+            raise SettingsError(f"layers is {layers!r}. Pass a tuple of names, or None for all.")
 
     @property
     def select_settings(self) -> dict[str, Any]:
         """The part of the settings that `select` takes, without the seed."""
-        names = ("fdr", "sampler", "statistic", "knockoffs", "draws", "dither", "aggregate")
+        names = ("fdr", "sampler", "statistic", "knockoffs", "draws", "dither", "rows", "aggregate")
         return {name: getattr(self, name) for name in names}
 
 
@@ -100,8 +118,10 @@ def paper_recipe(draws: int = 50, fdr: float = 0.1, seed: int = 0) -> Search:
         knockoffs=1,
         draws=draws,
         dither=0.0,
+        rows="all",
         aggregate="frequency",
         scale="raw",
         edges=False,
+        keep=0.0,
         seed=seed,
     )

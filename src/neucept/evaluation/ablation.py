@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,11 +26,10 @@ from neucept.activations import (
     Activations,
     Batches,
     MapBank,
+    Rerun,
     class_score,
     evaluation_mode,
-    forward,
     predictions_of,
-    replaced,
     set_neurons,
 )
 from neucept.critical import Critical
@@ -54,9 +54,9 @@ class Ablation:
         keep: Whether the k first neurons were the only ones kept, instead of the ones cut.
         target: The class.
         samples: Positions of the samples it was measured on, all predicted as the target.
-        table: One row per curve point: order ("critical" or "random"), repeat (0 for the critical
-            order), k, share (k over the layer's neurons), unchanged (share of samples that are
-            still predicted as the target), probability (mean probability of the target).
+        table: One row per curve point: order ("critical", "given" or "random"), repeat (0 for
+            the first two), k, share (k over the layer's neurons), unchanged (share of samples that
+            are still predicted as the target), probability (mean probability of the target).
     """
 
     layer: str
@@ -130,7 +130,8 @@ def ablate(
     rows = _chosen_rows(acts, crit.target, samples, seed)
     neurons = acts.n_neurons(layer)
     ranked = critical_order(crit, layer) if _is_critical(order) else order
-    orders = [("critical", 0, _checked_order(ranked, neurons))]
+    name = "critical" if _is_critical(order) else "given"
+    orders = [(name, 0, _checked_order(ranked, neurons))]
     for repeat in range(random_orders):
         shuffled = generator(seed, "ablation order", layer, repeat).permutation(neurons)
         orders.append(("random", repeat, shuffled))
@@ -177,12 +178,13 @@ class _Cut:
         device: torch.device,
         seed: int,
     ) -> None:
-        self.model, self.layer, self.mode, self.device = model, layer, mode, device
-        self.target, self.seed = target, seed
+        self.layer, self.mode, self.target, self.seed = layer, mode, target, seed
         self.ends: dict[int, tuple[float, float]] = {}
         self.layout = acts.layouts[layer]
         batches = Batches(data, BATCH)
-        self.batches = list(batches.take(rows))
+        taken = list(batches.take(rows))
+        starts = np.cumsum([0, *(len(batch) for batch in taken)])
+        self.spans = [slice(*ends) for ends in pairwise(starts.tolist())]
         self.values = acts.matrix(layer, rows=rows)
         everyone = acts.matrix(layer)
         self.spread = torch.from_numpy(everyone.std(axis=0))
@@ -196,7 +198,8 @@ class _Cut:
             self.bank = MapBank.record(
                 model, layer, batches.take(reference), layout=self.layout, device=device, pool=pool
             )
-        _check_replay(self._run(None), acts.outputs[rows], layer)
+        self.network = Rerun(model, layer, taken, device)
+        _check_replay(torch.cat(self.network.outputs).numpy(), acts.outputs[rows], layer)
 
     def curve(
         self,
@@ -217,23 +220,16 @@ class _Cut:
 
     def measure(self, cut: Int[np.ndarray, " cut"]) -> tuple[float, float]:
         """Share still predicted as the target, and its mean probability, with neurons cut."""
-        outputs = self._run(cut if len(cut) else None)
+        outputs = torch.cat(self._run(cut) if len(cut) else self.network.outputs).numpy()
         unchanged = np.mean(predictions_of(outputs) == self.target)
         return float(unchanged), float(np.mean(expit(class_score(outputs, self.target))))
 
-    def _run(self, cut: Int[np.ndarray, " cut"] | None) -> Float[np.ndarray, "samples classes"]:
-        outputs, done = [], 0
-        drawn = None if cut is None or self.sampler is None else self._drawn(self.sampler, cut)
-        for batch in self.batches:
-            span = slice(done, done + len(batch))
-            done += len(batch)
-            if cut is None:
-                outputs.append(forward(self.model, batch, self.device).float().cpu())
-                continue
-            edit = self._edit(cut, span, drawn)
-            with replaced(self.model, self.layer, edit):
-                outputs.append(forward(self.model, batch, self.device).float().cpu())
-        return torch.cat(outputs).numpy()
+    def _run(self, cut: Int[np.ndarray, " cut"]) -> list[Float[Tensor, "samples classes"]]:
+        drawn = None if self.sampler is None else self._drawn(self.sampler, cut)
+        return [
+            self.network(number, self._edit(cut, span, drawn))
+            for number, span in enumerate(self.spans)
+        ]
 
     def _drawn(self, sampler: Sampler, cut: Int[np.ndarray, " cut"]) -> Tensor:
         seed = derived_seed(self.seed, "resample", self.layer, len(cut))

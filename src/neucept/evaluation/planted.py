@@ -10,10 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from neucept.errors import SettingsError, near_names
+from neucept.errors import SettingsError
+from neucept.knockoffs import plant
 from neucept.runtime import generator
-
-KINDS = ("linear", "relu", "absolute", "products", "network")
 
 FIRST, SECOND = 3, 2
 """Critical units per mechanism in the planted network's first and second layer."""
@@ -63,10 +62,10 @@ def planted_data(
     Args:
         samples: Rows, at least 2.
         neurons: Columns.
-        critical: How many neurons the target depends on, from 1 to `neurons`.
-        kind: "linear" (a weighted sum), "relu" (of a sum), "absolute" (sum of absolute values),
-            "products" (of pairs; the last of an odd number enters alone) or "network" (16 tanh
-            units, random weights).
+        critical: How many neurons the target depends on, from 1 to `neurons`; for "product" an odd
+            one is left out.
+        kind: The form of the target: "linear", "relu", "network", "even", "product", "threshold"
+            or "max", as in `knockoffs.planting`.
         noise: Standard deviation of the noise, in units of the noise-free target's, at least 0.
         correlation: Of neighbouring neurons; falls off geometrically with distance. In (-1, 1).
         seed: Everything derives from it.
@@ -76,41 +75,21 @@ def planted_data(
 
     Raises:
         SettingsError: a value is outside its range.
+        DataError: so few neurons make no target of this kind.
     """
     _whole("samples", samples, 2)
     _whole("neurons", neurons, 1)
     _whole("critical", critical, 1)
     if critical > neurons:
         raise SettingsError(f"critical is {critical}, more than the {neurons} neurons. Lower it.")
-    if kind not in KINDS:
-        raise SettingsError(f"kind is {kind!r}. {near_names(str(kind), KINDS)}")
-    if not noise >= 0:
-        raise SettingsError(f"noise is {noise!r}. Pass a number of at least 0.")
     if not -1 < correlation < 1:
         raise SettingsError(f"correlation is {correlation!r}. Pass a number between -1 and 1.")
     rng = generator(seed, "planted data")
     x = rng.standard_normal((samples, neurons))
     for j in range(1, neurons):
         x[:, j] = correlation * x[:, j - 1] + np.sqrt(1 - correlation**2) * x[:, j]
-    chosen = np.sort(rng.choice(neurons, critical, replace=False))
-    clean = _target(x[:, chosen], kind, rng)
-    clean = (clean - clean.mean()) / clean.std()
-    return PlantedData(x, clean + noise * rng.standard_normal(samples), chosen, kind)
-
-
-def _target(z: np.ndarray, kind: str, rng: np.random.Generator) -> np.ndarray:
-    signs = rng.choice([-1.0, 1.0], z.shape[1])
-    if kind == "relu":
-        return np.asarray(np.maximum(z @ signs, 0.0))
-    if kind == "absolute":
-        return np.asarray(np.abs(z).sum(axis=1))
-    if kind == "products":
-        pairs = z[:, 0 : len(signs) // 2 * 2 : 2] * z[:, 1::2]
-        return np.asarray(pairs.sum(axis=1) + (z[:, -1] if len(signs) % 2 else 0.0))
-    if kind == "network":
-        hidden = np.tanh(z @ rng.standard_normal((len(signs), 16)))
-        return np.asarray(hidden @ rng.standard_normal(16))
-    return np.asarray(z @ signs)
+    planted = plant(x, kind, neurons=critical, noise=noise, seed=seed)
+    return PlantedData(x, planted.y, planted.neurons, kind)
 
 
 class _Network(nn.Module):

@@ -29,6 +29,7 @@ class Work:
         statistic: How importance is measured.
         knockoffs: Simultaneous copies per draw.
         dither: Noise added to each target in each draw, in units of its own spread.
+        rows: Samples that each draw sees; another part of them each time where there are more.
         seed: Of the whole selection.
     """
 
@@ -38,6 +39,7 @@ class Work:
     statistic: Statistic
     knockoffs: int
     dither: float
+    rows: int
     seed: int
 
 
@@ -91,20 +93,25 @@ def run_draws(
 
 def _task(work: Work, targets: str, draw: int, begin: int, end: int) -> Draw:
     """One draw of knockoffs against some of the targets."""
+    x, y = work.x, work.y
+    spread = y.std(0)
+    if work.rows < len(x):
+        chosen = generator(work.seed, "rows", draw).choice(len(x), work.rows, replace=False)
+        chosen.sort()
+        x, y = x[chosen], y[chosen]
     noise = generator(work.seed, "knockoffs", draw)
-    drawn = work.sampler.tested.knockoffs(work.x, work.knockoffs, noise)
-    y = work.y
+    drawn = work.sampler.tested.knockoffs(x, work.knockoffs, noise)
     if work.dither > 0:
         dither = generator(work.seed, "dither", draw).standard_normal(y.shape)
-        y = y + work.dither * y.std(0) * dither
+        y = y + work.dither * spread * dither
     y = y[:, begin:end]
     random = generator(work.seed, "statistic", draw)
     if targets == "joint":
-        return Draw(contest(work.statistic.joint(work.x, drawn, y, random)), ())
+        return Draw(contest(work.statistic.joint(x, drawn, y, random)), ())
     joint = None
     if targets == "both":
-        together, separate = work.statistic.both(work.x, drawn, y, random)
+        together, separate = work.statistic.both(x, drawn, y, random)
         joint = contest(together)
     else:
-        separate = work.statistic.separate(work.x, drawn, y, random)
+        separate = work.statistic.separate(x, drawn, y, random)
     return Draw(joint, tuple(contest(separate[:, :, t]) for t in range(end - begin)))

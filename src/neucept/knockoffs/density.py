@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from neucept.errors import SettingsError, near_names
 from neucept.knockoffs.gaussian import fit_gaussian, fit_gaussian_unscaled
+from neucept.knockoffs.mixture import fit_mixture
 
 
 @runtime_checkable
@@ -45,9 +46,23 @@ class Density(Protocol):
 
 KINDS: dict[str, Callable[[Float[np.ndarray, "samples neurons"], int], Density]] = {
     "gaussian": fit_gaussian,
+    "mixture": fit_mixture,
     "gaussian_unscaled": fit_gaussian_unscaled,
 }
 """Each kind's fit: called with the activations and a seed."""
+
+
+def check_density(kind: object) -> None:
+    """Refuse a kind that is neither "auto" nor in `KINDS`.
+
+    Raises:
+        SettingsError: as said.
+    """
+    known = ["auto", *KINDS]
+    if not isinstance(kind, str):
+        raise SettingsError(f"sampler is a {type(kind).__name__}. Pass a name or a Sampler.")
+    if kind not in known:
+        raise SettingsError(f"There is no density '{kind}'. {near_names(kind, known)}")
 
 
 def fit_density(kind: str, x: Float[np.ndarray, "samples neurons"], seed: int) -> Density:
@@ -56,6 +71,5 @@ def fit_density(kind: str, x: Float[np.ndarray, "samples neurons"], seed: int) -
     Raises:
         SettingsError: the kind is not known.
     """
-    if kind not in KINDS:
-        raise SettingsError(f"There is no density '{kind}'. {near_names(kind, ['auto', *KINDS])}")
+    check_density(kind)
     return KINDS[kind](x, seed)

@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from neucept.errors import DataError, SettingsError
 from neucept.knockoffs.density import Density, fit_density
 from neucept.knockoffs.screening import Screening, as_matrix, screen
-from neucept.runtime import check_seed, digest, generator, run_tasks
+from neucept.runtime import check_seed, digest, generator, is_whole, run_tasks
 
 MOST_KNOCKOFFS = 100
+DEFAULT_DENSITY = "gaussian"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Sampler:
             SettingsError: `knockoffs` or `seed` is out of range.
         """
         x = self.check(x_new)
-        if not 1 <= knockoffs <= MOST_KNOCKOFFS:
+        if not is_whole(knockoffs) or not 1 <= knockoffs <= MOST_KNOCKOFFS:
             raise SettingsError(
                 f"knockoffs is {knockoffs}. Pass a whole number from 1 to {MOST_KNOCKOFFS}."
             )
@@ -99,13 +100,15 @@ class Sampler:
             SettingsError: an index is out of range or repeated, or `n` or `seed` is out of range.
         """
         x = self.check(x_new)
-        chosen = np.atleast_1d(np.asarray(neurons, dtype=np.int64))
-        if len(np.unique(chosen)) != len(chosen) or not np.isin(chosen, range(x.shape[1])).all():
+        chosen = np.atleast_1d(np.asarray(neurons))
+        known = chosen.size == 0 or np.isin(chosen, range(x.shape[1])).all()
+        if not known or len(np.unique(chosen)) != len(chosen):
             raise SettingsError(
                 f"neurons is {chosen.tolist()}. Pass different indices from 0 to {x.shape[1] - 1}."
             )
-        if n < 1:
-            raise SettingsError(f"n is {n}. Pass at least 1 draw per sample.")
+        chosen = chosen.astype(np.int64)
+        if not is_whole(n) or n < 1:
+            raise SettingsError(f"n is {n}. Pass a whole number of at least 1 draw per sample.")
         check_seed(seed)
         drawn = np.repeat(x[:, chosen, None], n, axis=2)
         alive = np.isin(chosen, self.responsive)
@@ -151,7 +154,9 @@ def fit_sampler(x: Any, kind: str = "auto", seed: int = 0) -> Sampler:
     check_seed(seed)
     matrix = as_matrix(x)
     # One task, so that it has a task's thread count: bit-equal wherever it runs.
-    return run_tasks(_fit, [(matrix, "gaussian" if kind == "auto" else kind, seed)], n_jobs=1)[0]
+    return run_tasks(_fit, [(matrix, DEFAULT_DENSITY if kind == "auto" else kind, seed)], n_jobs=1)[
+        0
+    ]
 
 
 def _fit(x: Float[np.ndarray, "samples neurons"], kind: str, seed: int) -> Sampler:

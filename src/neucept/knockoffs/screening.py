@@ -21,7 +21,10 @@ GROUP_CORRELATION = 0.99
 
 _DETERMINED = 1e-8
 
-_ROUNDING = 5e-7
+_LARGEST = 1e100
+"""Squares of larger values overflow."""
+
+ROUNDING = 5e-7
 """Relative to its size, a neuron that varies less does so by rounding alone."""
 
 
@@ -69,6 +72,8 @@ def as_matrix(values: Any, name: str = "x") -> Float[np.ndarray, "rows columns"]
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values.double() if values.is_floating_point() else values
+    if np.iscomplexobj(values):
+        raise DataError(f"{name} holds complex numbers. Pass real ones.")
     try:
         matrix = np.asarray(values).astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
@@ -82,11 +87,12 @@ def as_matrix(values: Any, name: str = "x") -> Float[np.ndarray, "rows columns"]
         )
     if matrix.size == 0:
         raise DataError(f"{name} is empty, shape {matrix.shape}. Pass at least one column.")
-    finite = np.isfinite(matrix)
+    finite = np.abs(matrix) <= _LARGEST
     if not finite.all():
         row, column = (int(i) for i in np.argwhere(~finite)[0])
         raise DataError(
-            f"{name} has {int((~finite).sum())} values that are not finite; the first is "
+            f"{name} has {int((~finite).sum())} values that are not finite or beyond "
+            f"{_LARGEST:g}; the first is "
             f"{matrix[row, column]} at sample {row}, column {column}. Remove these samples, or "
             "look for a division by zero or an overflow in the network."
         )
@@ -146,7 +152,7 @@ def _dead(x: Float[np.ndarray, "samples neurons"]) -> dict[int, str]:
     spread = x.max(0) - x.min(0)
     size = np.abs(x).max(0)
     for j in range(x.shape[1]):
-        if spread[j] <= _ROUNDING * size[j]:
+        if spread[j] <= ROUNDING * size[j]:
             reasons[j] = f"constant at {x[0, j]:.6g}"
             continue
         ordered = np.sort(x[:, j])

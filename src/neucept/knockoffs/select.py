@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from neucept.errors import DataError, SettingsError
 from neucept.knockoffs.contests import Draw, Work, run_draws
+from neucept.knockoffs.density import check_density
 from neucept.knockoffs.explain import explain
 from neucept.knockoffs.filter import (
     Contest,
@@ -23,9 +24,11 @@ from neucept.knockoffs.sampling import MOST_KNOCKOFFS, Sampler, fit_sampler
 from neucept.knockoffs.screening import LEAST_SAMPLES, as_matrix
 from neucept.knockoffs.selection import Selection
 from neucept.knockoffs.statistics import Statistic, find_statistic
-from neucept.runtime import THREADS_PER_TASK, Progress, check_seed
+from neucept.runtime import THREADS_PER_TASK, Progress, check_seed, is_real, is_whole
 
 DEFAULT_DRAWS = 20
+DEFAULT_DITHER = 0.0
+MOST_ROWS = 10_000
 MOST_DRAWS = 10_000
 
 
@@ -39,6 +42,7 @@ def select(
     knockoffs: int | Literal["auto"] = "auto",
     draws: int | Literal["auto"] = "auto",
     dither: float | Literal["auto"] = "auto",
+    rows: int | Literal["auto", "all"] = "auto",
     targets: Literal["joint", "separate"] = "joint",
     aggregate: Literal["e_values", "frequency"] = "e_values",
     seed: int = 0,
@@ -59,6 +63,9 @@ def select(
         draws: How many times knockoffs are drawn; "auto" is 20.
         dither: Standard deviation of the noise that each draw adds to a target, in units of the
             target's own; "auto" is none.
+        rows: Samples that the statistic sees in each draw, drawn anew each time where there are
+            more; "auto" is 10,000, "all" is all. The density is fitted to all. What an imperfect
+            density leaks grows with the rows.
         targets: "joint": one selection for all columns of `y`; "separate": one for each, and
             arrays gain a last axis. The level then holds over all (neuron, target) pairs.
         aggregate: "e_values" keeps the promise. "frequency" selects what passes in at least half
@@ -79,10 +86,10 @@ def select(
     """
     if targets not in ("joint", "separate"):
         raise SettingsError(f"targets is {targets!r}. Pass 'joint' or 'separate'.")
-    _check(fdr, knockoffs, draws, dither, aggregate)
+    check_settings(fdr, sampler, statistic, knockoffs, draws, dither, rows, aggregate)
     check_seed(seed)
     work, settings = _prepare(
-        x, y, fdr, sampler, statistic, knockoffs, draws, dither, aggregate, seed
+        x, y, fdr, sampler, statistic, knockoffs, draws, dither, rows, aggregate, seed
     )
     found = run_draws(work, settings["draws"], targets, n_jobs=n_jobs, progress=progress)
     return _conclude(found, targets, work.sampler, settings)
@@ -98,6 +105,7 @@ def select_both(
     knockoffs: int | Literal["auto"] = "auto",
     draws: int | Literal["auto"] = "auto",
     dither: float | Literal["auto"] = "auto",
+    rows: int | Literal["auto", "all"] = "auto",
     aggregate: Literal["e_values", "frequency"] = "e_values",
     seed: int = 0,
     n_jobs: int | None = None,
@@ -105,8 +113,8 @@ def select_both(
 ) -> tuple[Selection, Selection]:
     """The joint and the separate selection, from the same draws and, where possible, fits.
 
-    Equal to two calls of `select`, at half the time where the joint statistic is made from the
-    separate fits.
+    As from two calls of `select`, but for rounding, at half the time where the joint statistic is
+    made from the separate fits.
 
     Args:
         x: As in `select`.
@@ -117,6 +125,7 @@ def select_both(
         knockoffs: As in `select`.
         draws: As in `select`.
         dither: As in `select`.
+        rows: As in `select`.
         aggregate: As in `select`.
         seed: As in `select`.
         n_jobs: As in `select`.
@@ -129,10 +138,10 @@ def select_both(
         DataError: `x` or `y` cannot be used.
         SettingsError: a setting is unknown or out of range.
     """
-    _check(fdr, knockoffs, draws, dither, aggregate)
+    check_settings(fdr, sampler, statistic, knockoffs, draws, dither, rows, aggregate)
     check_seed(seed)
     work, settings = _prepare(
-        x, y, fdr, sampler, statistic, knockoffs, draws, dither, aggregate, seed
+        x, y, fdr, sampler, statistic, knockoffs, draws, dither, rows, aggregate, seed
     )
     found = run_draws(work, settings["draws"], "both", n_jobs=n_jobs, progress=progress)
     joint = _conclude(found, "joint", work.sampler, settings)
@@ -148,6 +157,7 @@ def _prepare(
     knockoffs: int | str,
     draws: int | str,
     dither: float | str,
+    rows: int | str,
     aggregate: str,
     seed: int,
 ) -> tuple[Work, dict[str, Any]]:
@@ -160,9 +170,11 @@ def _prepare(
     repeats = DEFAULT_DRAWS if draws == "auto" else int(draws)
     averaged = repeats if aggregate == "e_values" else 1
     copies = knockoffs_for(len(tested), fdr, averaged) if knockoffs == "auto" else int(knockoffs)
-    noise = 0.0 if dither == "auto" else float(dither)
+    noise = DEFAULT_DITHER if dither == "auto" else float(dither)
+    most = MOST_ROWS if rows == "auto" else rows
+    seen = len(matrix) if isinstance(most, str) else min(len(matrix), int(most))
     work = Work(
-        np.ascontiguousarray(matrix[:, tested]), wanted, fitted, measure, copies, noise, seed
+        np.ascontiguousarray(matrix[:, tested]), wanted, fitted, measure, copies, noise, seen, seed
     )
     settings = {
         "fdr": float(fdr),
@@ -176,10 +188,11 @@ def _prepare(
         "knockoffs": copies,
         "draws": repeats,
         "dither": noise,
+        "rows": seen,
         "aggregate": aggregate,
         "seed": int(seed),
         "threads_per_task": THREADS_PER_TASK,
-        "why": _why(sampler, statistic, knockoffs, draws, dither, copies),
+        "why": _why(sampler, statistic, knockoffs, draws, dither, rows, copies),
     }
     return work, settings
 
@@ -190,12 +203,19 @@ def _why(
     knockoffs: int | str,
     draws: int | str,
     dither: float | str,
+    rows: int | str,
     copies: int,
 ) -> dict[str, str]:
     """For each setting that was left to us: why it is what it is."""
     reasons = {
-        "sampler": (sampler, "fast, and exact where neurons are jointly Gaussian"),
-        "statistic": (statistic, "fast, and strongest where targets are near to linear"),
+        "sampler": (
+            sampler,
+            "fast, and exact where neurons are jointly Gaussian",
+        ),
+        "statistic": (
+            statistic,
+            "fast, and strongest where targets are near to linear",
+        ),
         "knockoffs": (
             knockoffs,
             "the fewest that let a selection be as small as a sixteenth of the tested neurons"
@@ -204,6 +224,7 @@ def _why(
         ),
         "draws": (draws, "two seeds then agree well at a reasonable cost"),
         "dither": (dither, "none unless asked for"),
+        "rows": (rows, "what an imperfect density leaks grows with the rows"),
     }
     return {
         name: text
@@ -275,25 +296,54 @@ def _targets(
     return wanted
 
 
-def _check(
-    fdr: float, knockoffs: int | str, draws: int | str, dither: float | str, aggregate: str
+def check_settings(
+    fdr: object,
+    sampler: object,
+    statistic: object,
+    knockoffs: object,
+    draws: object,
+    dither: object,
+    rows: object,
+    aggregate: object,
 ) -> None:
-    if not _is_number(fdr) or not 0 < fdr < 1:
+    """Refuse what no selection can be run with.
+
+    Args:
+        fdr: As in `select`.
+        sampler: As in `select`.
+        statistic: As in `select`.
+        knockoffs: As in `select`.
+        draws: As in `select`.
+        dither: As in `select`.
+        rows: As in `select`.
+        aggregate: As in `select`.
+
+    Raises:
+        SettingsError: a setting is unknown or out of range.
+    """
+    if not isinstance(sampler, Sampler):
+        check_density(sampler)
+    find_statistic(statistic)
+    if not is_real(fdr) or not 0 < fdr < 1:
         raise SettingsError(f"fdr is {fdr!r}. Pass a number between 0 and 1, such as 0.1.")
     for name, value, most in (
         ("knockoffs", knockoffs, MOST_KNOCKOFFS),
         ("draws", draws, MOST_DRAWS),
     ):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value != "auto" and not (whole and 1 <= int(value) <= most):
+        if not _is_auto(value) and not (is_whole(value) and 1 <= int(value) <= most):
             raise SettingsError(
                 f"{name} is {value!r}. Pass 'auto' or a whole number from 1 to {most}."
             )
-    if dither != "auto" and not (_is_number(dither) and 0 <= float(dither) < np.inf):
+    if not _is_auto(dither) and not (is_real(dither) and 0 <= dither < np.inf):
         raise SettingsError(f"dither is {dither!r}. Pass 'auto' or a number of at least 0.")
+    named = isinstance(rows, str) and rows in ("auto", "all")
+    if not named and not (is_whole(rows) and rows >= LEAST_SAMPLES):
+        raise SettingsError(
+            f"rows is {rows!r}. Pass 'auto', 'all' or a whole number of at least {LEAST_SAMPLES}."
+        )
     if aggregate not in ("e_values", "frequency"):
         raise SettingsError(f"aggregate is {aggregate!r}. Pass 'e_values' or 'frequency'.")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+def _is_auto(value: object) -> bool:
+    return isinstance(value, str) and value == "auto"

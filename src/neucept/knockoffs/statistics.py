@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from neucept.errors import SettingsError, near_names
 from neucept.knockoffs.lasso import Lasso
+from neucept.knockoffs.network import Network
 from neucept.knockoffs.published import PublishedLasso
 
 
@@ -55,19 +56,30 @@ class Statistic(Protocol):
         """The settings, as plain JSON values."""
 
 
-KINDS: dict[str, Statistic] = {"lasso": Lasso(), "lasso_published": PublishedLasso()}
+KINDS: dict[str, Statistic] = {
+    "lasso": Lasso(),
+    "network": Network(),
+    "lasso_published": PublishedLasso(),
+}
 """Each kind with its default settings."""
 
+DEFAULT = "lasso"
 
-def find_statistic(statistic: str | Statistic) -> Statistic:
+
+def find_statistic(statistic: object) -> Statistic:
     """The statistic of a name, or the one given.
 
     Raises:
-        SettingsError: the name is not known.
+        SettingsError: the name is not known, or the object lacks a method.
     """
-    if not isinstance(statistic, str):
+    if isinstance(statistic, Statistic) and not isinstance(statistic, type):
         return statistic
-    name = "lasso" if statistic == "auto" else statistic
-    if name not in KINDS:
-        raise SettingsError(f"There is no statistic '{name}'. {near_names(name, ['auto', *KINDS])}")
-    return KINDS[name]
+    known = ["auto", *KINDS]
+    if not isinstance(statistic, str):
+        raise SettingsError(
+            f"statistic is a {type(statistic).__name__}. Pass a name, or an object with the "
+            "methods of `statistics.Statistic`."
+        )
+    if statistic not in known:
+        raise SettingsError(f"There is no statistic '{statistic}'. {near_names(statistic, known)}")
+    return KINDS[DEFAULT if statistic == "auto" else statistic]

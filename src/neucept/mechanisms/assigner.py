@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from neucept.activations import Activations
 from neucept.mechanisms.features import Projection, dimensions_for
-from neucept.mechanisms.mixture import Mixture, ascend, spheres
+from neucept.mechanisms.mixture import Ascent, Mixture, spheres
 from neucept.runtime import generator
 
 FOLDS = 5
@@ -177,7 +177,7 @@ def fit_assigner(
         if method == "kmeans":
             mixture = spheres(reduced, labels[rest], whole.mixture.groups)
         else:
-            mixture = ascend(reduced, membership[rest], REFIT)
+            mixture = Ascent(reduced).climb(membership[rest], REFIT)
         parts.append(Fitted(projection, mixture))
         own = parts[-1].distances(values[inside])
         scores[inside] = own[np.arange(len(own)), labels[inside]]

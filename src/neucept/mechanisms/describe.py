@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+from scipy.optimize import minimize
 from scipy.special import erf, expit
 
 from neucept.activations import Activations
@@ -117,10 +118,11 @@ def picture(
 ) -> Float[np.ndarray, "samples 2"]:
     """Places in the plane on which the mechanisms lie apart as well as a flat view allows.
 
-    A linear projection, so nearness on it is nearness along two directions of the reduced space.
-    Pairs that are hard to tell apart count more than pairs that any view separates.
+    A linear projection, in which the average group is round: nearness in the picture is nearness
+    along two directions of the reduced space, and far groups may still overlap in it.
 
-    Source: Loog, Duin, Haeb-Umbach (2001), "approximate pairwise accuracy criterion".
+    Source: Loog, Duin, Haeb-Umbach (2001): pairs count by how well a view tells them apart, not by
+    their distance.
     """
     size = x.shape[1]
     present = [group for group in range(groups) if (labels == group).any()]
@@ -130,19 +132,31 @@ def picture(
     within = centred.T @ centred / len(x)
     within += 1e-6 * max(float(np.trace(within)) / size, 1e-12) * np.eye(size)
     spread, axes = np.linalg.eigh(within)
-    white = x @ (axes / np.sqrt(spread))
-    centres = means @ (axes / np.sqrt(spread))
-    between = np.zeros((size, size))
-    for a, b in combinations(range(len(present)), 2):
-        apart = centres[a] - centres[b]
-        distance = max(float(np.sqrt(apart @ apart)), 1e-12)
-        weight = erf(distance / (2 * np.sqrt(2))) / (2 * distance**2)
-        between += shares[a] * shares[b] * weight * np.outer(apart, apart)
-    # Directions without any difference between groups are ranked by how far the samples spread.
-    scale = 1e-6 * max(float(np.trace(between)), 1e-6)
-    _, best = np.linalg.eigh(between + scale * np.diag(spread / spread.max()))
-    best = best[:, ::-1][:, :2]
-    best = best * np.sign(best[np.abs(best).argmax(axis=0), np.arange(best.shape[1])])
+    rounding = (axes / np.sqrt(spread))[:, ::-1]
+    view = _best_view(means @ rounding, shares)
+    view = view * np.sign(view[np.abs(view).argmax(axis=0), np.arange(view.shape[1])])
     places = np.zeros((len(x), 2))
-    places[:, : best.shape[1]] = (white - white.mean(axis=0)) @ best
+    places[:, : view.shape[1]] = ((x - x.mean(axis=0)) @ rounding) @ view
     return places
+
+
+def _best_view(centres: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The plane that tells most pairs of groups apart; the first dimensions where none does."""
+    _, sizes, span = np.linalg.svd(centres - shares @ centres, full_matrices=False)
+    span = span[sizes > 1e-9 * max(float(sizes[0]), 1e-12)]
+    if len(span) > 2:
+        inside = centres @ span.T
+        one, two = np.triu_indices(len(shares), k=1)
+        apart, weight = inside[one] - inside[two], shares[one] * shares[two]
+
+        def confusion(flat: np.ndarray) -> float:
+            plane = np.linalg.qr(flat.reshape(-1, 2))[0]
+            distance = np.linalg.norm(apart @ plane, axis=1)
+            return -float(weight @ erf(distance / (2 * np.sqrt(2))))
+
+        starts = [np.eye(len(span))[:, list(pair)] for pair in combinations(range(len(span)), 2)]
+        begin = min(starts, key=confusion)
+        found = minimize(confusion, begin.reshape(-1), method="BFGS", options={"maxiter": 200})
+        span = np.linalg.qr(found.x.reshape(-1, 2))[0].T @ span
+    directions = np.vstack([span[:2], np.eye(centres.shape[1])[:2]])
+    return np.asarray(np.linalg.qr(directions.T)[0][:, :2])

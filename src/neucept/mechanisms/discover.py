@@ -24,7 +24,7 @@ from neucept.mechanisms.describe import (
     size_table,
 )
 from neucept.mechanisms.features import Space, fit_space
-from neucept.mechanisms.mixture import Mixture, ascend
+from neucept.mechanisms.mixture import Ascent, Mixture
 from neucept.mechanisms.path import LONG, METHODS
 from neucept.mechanisms.record import Mechanisms
 from neucept.mechanisms.resampling import (
@@ -44,6 +44,9 @@ FEWEST_SAMPLES = 30
 
 SAMPLES_EACH = 15
 """Samples per mechanism that a number of mechanisms must leave room for."""
+
+BEYOND = 2
+"""How many groups more than an imposed number are looked at."""
 
 CHOICE_COLUMNS = ("n", "stability", "stability_one", "gap", "criterion", "chosen")
 RANKING_COLUMNS = (
@@ -101,7 +104,9 @@ def discover_mechanisms(
     asked = _check(n_mechanisms, max_mechanisms, method, layers)
     check_seed(seed)
     samples = _predicted(acts, crit.target, asked)
-    most = asked or min(max_mechanisms, len(samples) // SAMPLES_EACH)
+    room = len(samples) // SAMPLES_EACH
+    # Fits of a few more groups than asked for, merged, help the asked ones out of poor optima.
+    most = min(max_mechanisms, room) if asked is None else min(asked + BEYOND, max(asked, room))
     settings = {
         "n_mechanisms": n_mechanisms,
         "max_mechanisms": max_mechanisms,
@@ -238,7 +243,7 @@ def _final(lead: Survey, method: str) -> Mixture:
     """The chosen groups, fitted to every sample, the largest first."""
     x, mixture = lead.space.x, lead.whole[lead.number - 1]
     if method == "mixture" and len(x) > MOST_ROWS:
-        mixture = ascend(x, mixture.membership(x), LONG)
+        mixture = Ascent(x).climb(mixture.membership(x), LONG)
     sizes = np.bincount(mixture.labels(x), minlength=mixture.groups)
     return mixture.reordered(np.argsort(-sizes, kind="stable"))
 
@@ -266,7 +271,7 @@ def _message(lead: Survey, samples: int, given: bool) -> str:
     row, table = lead.row, lead.table
     seen = (
         f"Weakest of them: stability {row['stability']:.2f}, where one mechanism would give "
-        f"{row['stability_one']:.2f}; gap between every two, p = {_p(row['gap'])}."
+        f"{row['stability_one']:.2f}; gap between every two, {_p(row['gap'])}."
     )
     if given:
         return "The number was given." + (f" {seen}" if lead.number > 1 else "")
@@ -279,12 +284,12 @@ def _message(lead: Survey, samples: int, given: bool) -> str:
     return (
         f"No division into 2 to {int(table['n'].max())} groups came back on other samples with a "
         f"gap between every two groups. Nearest: {int(best['n'])} groups, stability "
-        f"{best['stability']:.2f} (needed: {STABLE}), gap p = {_p(best['gap'])} (needed: {LEVEL})."
+        f"{best['stability']:.2f} (needed: {STABLE}), gap {_p(best['gap'])} (needed: {LEVEL})."
     )
 
 
 def _p(value: float) -> str:
-    return "under 0.001" if value < 0.001 else f"{value:.3f}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _nothing(

@@ -80,34 +80,37 @@ class Mixture:
         )
 
 
-def ascend(
-    x: Float[np.ndarray, "samples dimensions"],
-    membership: Float[np.ndarray, "samples groups"],
-    steps: int,
-) -> Mixture:
-    """Expectation-maximisation from a first membership, until it gains no more.
-
-    Args:
-        x: Samples in the reduced space.
-        membership: Where to start; rows sum to 1.
-        steps: Most steps.
-
-    Returns:
-        The mixture at the end of the ascent.
+class Ascent:
+    """Expectation-maximisation on one set of samples, from any number of starts.
 
     Source: Peel and McLachlan (2000), with each scatter shrunk towards the pooled one.
     """
-    design, floor = _design(x), least_variance(x)
-    mixture = _maximise(design, membership, None, floor)
-    last = -np.inf
-    for _ in range(steps):
-        distances = np.maximum(design @ _coefficients(mixture), 0.0)
-        membership, likelihood = _posterior(distances, mixture)
-        if likelihood - last < TOLERANCE:
-            break
-        last = likelihood
-        mixture = _maximise(design, membership, distances, floor)
-    return Mixture(mixture.weights, mixture.means, mixture.whiteners, mixture.score(x))
+
+    def __init__(self, x: Float[np.ndarray, "samples dimensions"]) -> None:
+        """`x` holds the samples in the reduced space."""
+        self._design = _design(x)
+        self._floor = least_variance(x)
+
+    def climb(self, membership: Float[np.ndarray, "samples groups"], steps: int) -> Mixture:
+        """Climb until a step gains no more.
+
+        Args:
+            membership: Where to start; rows sum to 1.
+            steps: Most steps.
+
+        Returns:
+            The mixture at the end.
+        """
+        mixture = _maximise(self._design, membership, None, self._floor)
+        last = -np.inf
+        for step in range(steps + 1):
+            distances = np.maximum(self._design @ _coefficients(mixture), 0.0)
+            membership, likelihood = _posterior(distances, mixture)
+            if step == steps or likelihood - last < TOLERANCE:
+                break
+            last = likelihood
+            mixture = _maximise(self._design, membership, distances, self._floor)
+        return Mixture(mixture.weights, mixture.means, mixture.whiteners, likelihood)
 
 
 def least_variance(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from neucept.mechanisms.mixture import PRIOR_ROWS, Mixture, ascend, least_variance, one_hot, spheres
+from neucept.mechanisms.mixture import PRIOR_ROWS, Ascent, Mixture, least_variance, one_hot, spheres
 
 METHODS = ("mixture", "kmeans")
 
@@ -47,24 +47,25 @@ def fit_path(
     """
     if method == "kmeans":
         return [_best_spheres(x, groups, rng) for groups in range(1, most + 1)]
-    path = [ascend(x, np.ones((len(x), 1)), LONG)]
+    ascent = Ascent(x)
+    path = [ascent.climb(np.ones((len(x), 1)), LONG)]
     scales = (x, x / np.sqrt(x.var(axis=0) + least_variance(x)))
     for groups in range(2, most + 1):
         first = [k_means(scaled, groups, rng) for scaled in scales for _ in range(STARTS)]
         starts = [one_hot(labels, groups) for labels in first]
         starts += [s for scaled in scales for s in _split(x, scaled, path[-1], rng)]
-        path.append(_best(x, starts))
+        path.append(_best(ascent, x, starts))
     for groups in range(most - 1, 1, -1):
-        merged = _best(x, _merges(x, path[groups]))
+        merged = _best(ascent, x, _merges(x, path[groups]))
         if merged.likelihood > path[groups - 1].likelihood:
             path[groups - 1] = merged
     return path
 
 
-def _best(x: np.ndarray, starts: Sequence[np.ndarray]) -> Mixture:
-    tried = [ascend(x, start, SHORT) for start in starts]
+def _best(ascent: Ascent, x: np.ndarray, starts: Sequence[np.ndarray]) -> Mixture:
+    tried = [ascent.climb(start, SHORT) for start in starts]
     best = max(tried, key=lambda mixture: mixture.likelihood)
-    return ascend(x, best.membership(x), LONG)
+    return ascent.climb(best.membership(x), LONG)
 
 
 def _best_spheres(x: np.ndarray, groups: int, rng: np.random.Generator) -> Mixture:

@@ -60,6 +60,7 @@ class LayerView:
     tested: str
     target: str
     promise: str
+    audit: str
     message: str
     facts: tuple[tuple[str, str, str], ...]
     first: tuple[NeuronRow, ...]
@@ -90,6 +91,7 @@ def layer_views(subject: Subject) -> Iterator[LayerView]:
             tested=_tested(entry),
             target=plain(str(entry.get("target", "the class score"))),
             promise=plain(str(entry.get("promise") or "")),
+            audit=audit_words(entry),
             message=plain(str(entry.get("message") or "")),
             facts=tuple(_facts(entry)),
             first=rows[:unfolded],
@@ -99,6 +101,22 @@ def layer_views(subject: Subject) -> Iterator[LayerView]:
             groups=tuple(_some(group) for group in subject.groups(layer)),
             cuts=tuple(cuts.get(layer, [])),
         )
+
+
+def audit_words(entry: Mapping[str, Any]) -> str:
+    """What targets planted on the layer said of its promise, in a sentence or two."""
+    found = entry.get("audit")
+    if not found:
+        return "Not audited on this layer yet."
+    names = ("level", "fdr", "fdr_error", "power")
+    level, wrong, error, power = (percent(float(found[name])) for name in names)
+    measured = (
+        f"Audited on this layer: asked for {level} wrong at most, measured {wrong} ± {error} on "
+        f"targets with a known answer, of whose neurons {power} were found."
+    )
+    if found["passes"]:
+        return measured
+    return f"{measured} So the promise is not supported here: take the neurons as candidates."
 
 
 def _rows(subject: Subject, layer: str) -> Iterator[NeuronRow]:

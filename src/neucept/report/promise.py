@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from neucept.report.reading import Subject, optional
-from neucept.report.summary import promised
+from neucept.report.summary import audited, promised
 from neucept.report.words import listed, percent, plain, score
 
 _SAMPLERS = {
@@ -24,12 +24,14 @@ class Promise:
         chain: Whether layers were asked about the critical neurons above them.
         split: Whether each layer had samples of its own.
         samplers: The models of the activations that were used, in words.
+        audited: What the audit said, over all layers.
     """
 
     level: str
     chain: bool
     split: bool
     samplers: str
+    audited: str
 
 
 def promise(subject: Subject) -> Promise:
@@ -41,6 +43,7 @@ def promise(subject: Subject) -> Promise:
         chain=settings.get("route", "chain") == "chain" and len(subject.layers) > 1,
         split=bool(settings.get("split", False)),
         samplers=listed([_SAMPLERS.get(name, plain(name)) for name in names]),
+        audited=audited(subject),
     )
 
 

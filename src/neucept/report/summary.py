@@ -77,6 +77,7 @@ class Summary:
     found: tuple[Found, ...]
     source: str
     promise: str
+    audited: str
     remarks: tuple[str, ...]
 
 
@@ -92,6 +93,7 @@ def summary(subject: Subject) -> Summary:
         found=tuple(_found(subject)),
         source=_source(subject),
         promise=_promise(subject),
+        audited=audited(subject),
         remarks=tuple(_remarks(subject)),
     )
 
@@ -174,7 +176,16 @@ def _tiles(subject: Subject) -> Iterator[Tile]:
         yield Tile(percent(accuracy), "accuracy", "of the network on all samples")
     if promised(subject):
         level = percent(float(info["settings"]["fdr"]))
-        yield Tile(f"≤ {level}", "of neurons wrong", "promised per layer, not audited yet")
+        audits = [entry.get("audit") for entry in subject.layers]
+        if not any(audits):
+            state = "promised per layer, not audited yet"
+        elif all(audit and audit["passes"] for audit in audits):
+            state = "promised per layer, and audited"
+        elif any(audit and not audit["passes"] for audit in audits):
+            state = "asked for; the audit does not support it on every layer"
+        else:
+            state = "promised per layer, audited on some"
+        yield Tile(f"≤ {level}", "of neurons wrong", state)
 
 
 def promised(subject: Subject) -> bool:
@@ -220,7 +231,43 @@ def _promise(subject: Subject) -> str:
     if not promised(subject):
         return "The neurons were selected by how often they passed, which carries no promise."
     level = percent(float(subject.info["settings"]["fdr"]))
-    return f"In each layer, at most {level} of the neurons named are expected to be wrong."
+    groups = any(subject.groups(layer) for layer in subject.study.critical["layer"].unique())
+    audits = [entry.get("audit") for entry in subject.layers]
+    failed = any(audit and not audit["passes"] for audit in audits)
+    start = "Asked for: in each layer," if failed else "In each layer,"
+    expected = "" if failed else "are expected to be "
+    return (
+        f"{start} at most {level} of the neurons named {expected}wrong"
+        f"{', a group of near-copies counting as one' * groups}."
+    )
+
+
+def audited(subject: Subject) -> str:
+    """What planted targets said of the promise, over all layers; "" where nothing is promised."""
+    if not promised(subject):
+        return ""
+    found = {str(entry["name"]): entry.get("audit") for entry in subject.layers}
+    measured = {layer: audit for layer, audit in found.items() if audit}
+    if not measured:
+        return (
+            "Whether it holds has not been audited on this network's layers yet: where the model "
+            "of their activations is wrong, more may be wrong."
+        )
+    failing = [layer for layer, audit in measured.items() if not audit["passes"]]
+    missing = [layer for layer in found if layer not in measured]
+    rates = sorted(float(audit["fdr"]) for audit in measured.values())
+    low, high = percent(rates[0]), percent(rates[-1])
+    span = low if low == high else f"{low} to {high}"
+    text = f"Audited with targets of a known answer: {span} wrong by layer."
+    if failing:
+        text += f" It is not supported on {_layers(failing)}: take the neurons there as candidates."
+    if missing:
+        text += f" Not audited: {_layers(missing)}."
+    return text
+
+
+def _layers(names: list[str]) -> str:
+    return listed([shorten(plain(name), 40) for name in names])
 
 
 def _remarks(subject: Subject) -> Iterator[str]:

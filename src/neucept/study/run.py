@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from neucept.activations import Activations, Batches, capture
-from neucept.critical import Critical, Search, find_critical
+from neucept.critical import Critical, find_critical
 from neucept.errors import DataError, SettingsError
 from neucept.evaluation import ablate, agreement
 from neucept.mechanisms import Mechanisms, discover_mechanisms
@@ -181,8 +181,7 @@ class _Run:
             )
 
     def critical(self, acts: Activations) -> Critical:
-        chosen = asdict(self.settings)
-        search = Search(**{f.name: chosen[f.name] for f in fields(Search) if f.name in chosen})
+        search = self.settings.search
 
         def compute() -> None:
             found = find_critical(
@@ -196,7 +195,7 @@ class _Run:
             self.place.unfinish()
             found.save(self.place.place)
 
-        files = ("critical.parquet", "edges.parquet", "critical.json")
+        files = ("critical.parquet", "edges.parquet", "kept.parquet", "critical.json")
         self.stage("critical neurons", "capture", asdict(search), files, compute)
         return Critical.load(self.place.place)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, fields
 from typing import Literal
 
+from neucept.activations import check_device
+from neucept.critical import Search
 from neucept.errors import SettingsError, near_names
 
 ABLATION_MODES = ("resample", "zero", "mean", "noise")
@@ -28,6 +29,11 @@ class StudySettings:
         knockoffs: Simultaneous knockoffs per draw, or "auto".
         draws: Draws of knockoffs that are averaged, or "auto".
         dither: Noise added to the target in each draw, in its standard deviations, or "auto".
+        rows: Samples that each draw sees: a number, "auto" (10,000 at most) or "all".
+        audit: How often targets are planted on each layer, to see whether the level holds there;
+            0 for no audit.
+        keep: Share of what a layer tells about its targets that its core is to keep, in (0, 1];
+            0 for no core.
         n_mechanisms: Number of mechanisms, or "auto".
         max_mechanisms: Most mechanisms that "auto" considers.
         ablation_modes: How neurons are cut: "resample", "zero", "mean", "noise".
@@ -49,6 +55,9 @@ class StudySettings:
     knockoffs: int | Literal["auto"] = "auto"
     draws: int | Literal["auto"] = "auto"
     dither: float | Literal["auto"] = "auto"
+    rows: int | Literal["auto", "all"] = "auto"
+    audit: int = 2
+    keep: float = 0.9
     n_mechanisms: int | Literal["auto"] = "auto"
     max_mechanisms: int = 12
     ablation_modes: tuple[str, ...] = ("resample",)
@@ -63,9 +72,9 @@ class StudySettings:
         Raises:
             SettingsError: a value has the wrong type or is outside its range.
         """
-        if isinstance(self.layers, str):
+        if self.layers is not None and not isinstance(self.layers, list | tuple):
             raise SettingsError(
-                f"layers is '{self.layers}'. Pass a list of names, or leave it out."
+                f"layers is {self.layers!r}. Pass a list of names, or leave it out."
             )
         if self.layers is not None:
             object.__setattr__(self, "layers", tuple(self.layers))
@@ -78,49 +87,47 @@ class StudySettings:
             if not all(isinstance(name, str) for name in self.layers):
                 raise SettingsError(f"layers is {list(self.layers)}. Pass a list of names.")
         object.__setattr__(self, "ablation_modes", _names(self.ablation_modes))
-        _within("fdr", self.fdr, 0.0, 1.0)
-        _one_of("route", self.route, ("chain", "direct"))
         _one_of("pool", self.pool, ("mean", "max", "none"))
         for mode in self.ablation_modes:
             _one_of("ablation_modes", mode, ABLATION_MODES)
-        if not isinstance(self.split, bool):
-            raise SettingsError(f"split is {self.split!r}. Pass true or false.")
         for name, least in _WHOLE_NUMBERS.items():
             value = getattr(self, name)
             if name not in _MAY_ALSO_BE or value != _MAY_ALSO_BE[name]:
                 _whole(name, value, least)
-        if self.dither != "auto" and not (_is_number(self.dither) and self.dither >= 0):
-            raise SettingsError(
-                f"dither is {self.dither!r}. Pass a number of at least 0, or 'auto'."
-            )
+        if not isinstance(self.device, str):
+            raise SettingsError(f"device is {self.device!r}. Pass 'auto', 'cpu' or 'cuda'.")
+        check_device(self.device)
+        for name in ("sampler", "statistic"):
+            if not isinstance(getattr(self, name), str):
+                kind = type(getattr(self, name)).__name__
+                raise SettingsError(f"{name} is a {kind}. Pass a name; `select` takes objects.")
+        _ = self.search
+
+    @property
+    def search(self) -> Search:
+        """The part of the settings that the search for critical neurons takes."""
+        own = {entry.name for entry in fields(self)}
+        return Search(**{f.name: getattr(self, f.name) for f in fields(Search) if f.name in own})
 
 
 _WHOLE_NUMBERS = {
     "batch_size": 1,
-    "knockoffs": 1,
-    "draws": 1,
     "n_mechanisms": 1,
     "max_mechanisms": 1,
     "ablation_samples": 1,
     "pictures": 0,
-    "seed": 0,
     "n_jobs": 1,
 }
 
-_MAY_ALSO_BE = {"knockoffs": "auto", "draws": "auto", "n_mechanisms": "auto", "n_jobs": None}
+_MAY_ALSO_BE = {"n_mechanisms": "auto", "n_jobs": None}
 
 
 def _names(value: object) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-
-
-def _within(name: str, value: object, low: float, high: float) -> None:
-    if not _is_number(value) or not low < float(value) < high:  # type: ignore[arg-type]
-        raise SettingsError(f"{name} is {value!r}. Pass a number between {low:g} and {high:g}.")
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise SettingsError(f"ablation_modes is {value!r}. Pass a list of names.")
+    return tuple(value)
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
@@ -129,5 +136,6 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def _whole(name: str, value: object, least: int) -> None:
+    # Not numpy's: settings are written as JSON.
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SettingsError(f"{name} is {value!r}. Pass a whole number of at least {least}.")

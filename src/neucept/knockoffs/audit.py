@@ -1,0 +1,396 @@
+"""Does the promised precision hold on these neurons? Measured on targets planted on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from neucept.errors import DataError, SettingsError, near_names
+from neucept.knockoffs.filter import e_bh
+from neucept.knockoffs.planting import PLANTED, Planted, check_noise, plant, score
+from neucept.knockoffs.sampling import Sampler, fit_sampler
+from neucept.knockoffs.select import check_settings, select
+from neucept.knockoffs.selection import Selection
+from neucept.knockoffs.statistics import Statistic
+from neucept.runtime import (
+    Progress,
+    check_seed,
+    derived_seed,
+    is_whole,
+    read_arrays,
+    run_tasks,
+    write_arrays,
+)
+
+LEAST_REPEATS = 2
+"""With fewer there is no error bar."""
+
+FEWEST_PLANTED, MOST_PLANTED = 3, 20
+
+_LEEWAY = 1.5
+"""A single kind may be so many times over the level before the audit fails."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Realised false discovery rate and power on targets whose neurons are known.
+
+    Attributes:
+        trials: One row per planted target: repeat, kind, noise, planted (how many neurons, a group
+            counts as one here and below), named, false_proportion, power.
+        level: The false discovery rate that was asked for.
+        settings: What was used, as in `Selection.settings`, and of the audit itself: kinds,
+            noises, repeats, planted, seed; plain JSON values.
+    """
+
+    trials: pd.DataFrame = field(repr=False)
+    level: float
+    settings: dict[str, Any]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per kind and noise; errors are standard errors over the repeats.
+
+        Columns: kind, noise, fdr, fdr_error, power, power_error, repeats, named (mean number).
+        """
+        rows = []
+        for (kind, noise), cell in self.trials.groupby(["kind", "noise"], sort=False):
+            wrong, wrong_error = _mean(cell["false_proportion"].to_numpy())
+            power, power_error = _mean(cell["power"].to_numpy())
+            rows.append(
+                {
+                    "kind": kind,
+                    "noise": noise,
+                    "fdr": wrong,
+                    "fdr_error": wrong_error,
+                    "power": power,
+                    "power_error": power_error,
+                    "repeats": len(cell),
+                    "named": float(cell["named"].mean()),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    @property
+    def fdr(self) -> float:
+        """The mean share of wrong neurons among the named, over all kinds and noises."""
+        return self._wrong()[0]
+
+    @property
+    def fdr_error(self) -> float:
+        """Standard error of `fdr`, from the means of the repeats."""
+        return self._wrong()[1]
+
+    @property
+    def power(self) -> float:
+        """The mean share of the planted neurons that were named."""
+        return float(self.trials["power"].mean())
+
+    @property
+    def kinds(self) -> pd.DataFrame:
+        """One row per kind, over its noises: kind, fdr, fdr_error, passes."""
+        rows = []
+        for kind in self.trials["kind"].unique():
+            wrong, error = self._wrong(kind)
+            passes = wrong <= _LEEWAY * self.level + 2 * error
+            rows.append({"kind": kind, "fdr": wrong, "fdr_error": error, "passes": passes})
+        return pd.DataFrame(rows)
+
+    @property
+    def passes(self) -> bool:
+        """Whether the level holds here: the estimate and one standard error stay under it.
+
+        A single kind, with few repeats, is too noisy for that; none may be over 1.5 times the
+        level by more than two standard errors.
+        """
+        return self.fdr + self.fdr_error <= self.level and bool(self.kinds["passes"].all())
+
+    def summary(self) -> str:
+        """One sentence: asked for, measured, found and, where it fails, the worst kind."""
+        # The error is rounded up, so that the sentence never sounds surer than the audit is.
+        text = (
+            f"asked for {100 * self.level:.3g} %, measured {100 * self.fdr:.0f} % "
+            f"+- {np.ceil(round(100 * self.fdr_error, 6)):.0f} %, "
+            f"finds {100 * self.power:.0f} % of planted neurons"
+        )
+        if self.passes:
+            return text
+        worst = max(self.trials["kind"].unique(), key=lambda kind: self._wrong(kind)[0])
+        share = 100 * self._wrong(worst)[0]
+        return f"{text}; the level is not shown to hold, least for kind '{worst}' ({share:.0f} %)"
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict and `table`, as plain JSON values."""
+        return {
+            "summary": self.summary(),
+            "passes": bool(self.passes),
+            "level": self.level,
+            "fdr": self.fdr,
+            "fdr_error": self.fdr_error,
+            "power": self.power,
+            "repeats": int(self.settings["repeats"]),
+            "table": self.table.to_dict("records"),
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """`table`."""
+        return self.table
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything, as plain arrays that `runtime.write_arrays` can store."""
+        arrays = {name: column.to_numpy() for name, column in self.trials.items()}
+        arrays["kind"] = arrays["kind"].astype(np.str_)
+        text = {"level": self.level, "settings": self.settings}
+        return {**{str(k): v for k, v in arrays.items()}, "text": np.array(json.dumps(text))}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Audit:
+        """The audit that `to_arrays` took apart."""
+        text = json.loads(str(arrays["text"]))
+        trials = pd.DataFrame({name: a for name, a in arrays.items() if name != "text"})
+        return cls(trials, text["level"], text["settings"])
+
+    def save(self, path: Path | str) -> None:
+        """Write the audit to one file.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        write_arrays(path, self.to_arrays())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Audit:
+        """Read an audit that `save` wrote.
+
+        Raises:
+            StorageError: the file is missing or cut short.
+        """
+        return cls.from_arrays(read_arrays(path))
+
+    def _wrong(self, kind: str | None = None) -> tuple[float, float]:
+        trials = self.trials if kind is None else self.trials[self.trials["kind"] == kind]
+        return _mean(trials.groupby("repeat")["false_proportion"].mean().to_numpy())
+
+
+def audit(
+    x: Any,
+    *,
+    fdr: float = 0.1,
+    sampler: str | Sampler = "auto",
+    statistic: str | Statistic = "auto",
+    knockoffs: int | Literal["auto"] = "auto",
+    draws: int | Literal["auto"] = "auto",
+    dither: float | Literal["auto"] = "auto",
+    rows: int | Literal["auto"] = "auto",
+    kinds: Sequence[str] | None = None,
+    noises: Sequence[float] = (0.0, 0.5),
+    repeats: int = 4,
+    planted: int | Literal["auto"] = "auto",
+    seed: int = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Measure false discovery rate and power of `select` on targets planted on these neurons.
+
+    Each planted target stands for one call of `select` with that target alone. Those of a repeat
+    share its knockoffs; each has neurons, weights and noise of its own.
+
+    Args:
+        x: Activations (samples, neurons): numpy, torch or a chunked array. What an imperfect
+            density leaks grows with the samples, so pass as many as are selected on.
+        fdr: As in `select`.
+        sampler: As in `select`; fitted once, on all samples.
+        statistic: As in `select`.
+        knockoffs: As in `select`.
+        draws: As in `select`.
+        dither: As in `select`.
+        rows: As in `select`.
+        kinds: Forms of the targets, from `planting.PLANTED`; None for all.
+        noises: Of each kind, in standard deviations of the noise-free target; at least 0.
+        repeats: How often everything is drawn anew, at least 2.
+        planted: Neurons per target; "auto" is a quarter of the tested, between 3 and 20.
+        seed: At least 0.
+        n_jobs: Workers; None for one per core. Results do not depend on it.
+        progress: Told after each finished task.
+
+    Returns:
+        The audit.
+
+    Raises:
+        DataError: `x` cannot be used, or too few of its neurons can be tested.
+        SettingsError: a setting is unknown or out of range.
+    """
+    forms = tuple(PLANTED) if kinds is None else kinds
+    cells = _cells(forms, noises)
+    asked: dict[str, Any] = {
+        "fdr": fdr,
+        "statistic": statistic,
+        "knockoffs": knockoffs,
+        "draws": draws,
+        "dither": dither,
+        "rows": rows,
+    }
+    check_settings(**asked, sampler=sampler, aggregate="e_values")
+    check_seed(seed)
+    _check_repeats(repeats)
+    fitted = sampler if isinstance(sampler, Sampler) else fit_sampler(x, sampler, seed)
+    matrix = fitted.check(x)
+    size = _size(planted, len(fitted.screening.tested))
+    trials: list[dict[str, Any]] = []
+    settings: dict[str, Any] = {}
+    for repeat in range(repeats):
+        targets = plant_all(matrix, cells, size, fitted, seed, repeat)
+        found = select(
+            matrix,
+            np.stack([target.y for target in targets], axis=1),
+            **asked,
+            sampler=fitted,
+            targets="separate",
+            seed=derived_seed(seed, "audit draws", repeat),
+            n_jobs=n_jobs,
+            progress=_passed_on(progress, repeat, repeats),
+        )
+        trials += [
+            _trial(selected_alone(found, t, fitted), target, repeat)
+            for t, target in enumerate(targets)
+        ]
+        settings = dict(found.settings)
+    settings |= {"targets": "joint", "n_targets": 1, "seed": int(seed)}
+    settings |= {"kinds": list(forms), "noises": [float(noise) for noise in noises]}
+    settings |= {"repeats": int(repeats), "planted": size}
+    return Audit(pd.DataFrame(trials), float(fdr), settings)
+
+
+def plant_all(
+    x: Float[np.ndarray, "samples neurons"],
+    cells: Sequence[tuple[str, float]],
+    size: int,
+    sampler: Sampler,
+    seed: int,
+    repeat: int,
+) -> list[Planted]:
+    """A target for each cell of an audit's repeat.
+
+    Args:
+        x: Activations.
+        cells: Kind and noise of each target.
+        size: Neurons per target.
+        sampler: Fitted to these neurons; targets are planted on the tested ones.
+        seed: Of the audit.
+        repeat: Which repeat.
+
+    Returns:
+        The targets. What a cell gets does not depend on which others there are.
+    """
+
+    def one(kind: str, noise: float) -> Planted:
+        return plant(
+            x,
+            kind,
+            neurons=size,
+            noise=noise,
+            candidates=sampler.screening.tested,
+            seed=derived_seed(seed, "audit target", repeat, kind, repr(float(noise))),
+        )
+
+    # As tasks, so that they have a task's thread count: bit-equal wherever they run.
+    return run_tasks(one, list(cells), n_jobs=1)
+
+
+def selected_alone(found: Selection, target: int, sampler: Sampler) -> Selection:
+    """What selecting for one of the separate targets alone would have returned.
+
+    Args:
+        found: A selection with separate targets.
+        target: Which of them.
+        sampler: The one that was selected with.
+
+    Evidence for a target comes from fits that see no other target, but separate targets are
+    selected for together: here e-BH runs over the neurons only.
+    """
+    tested = sampler.screening.tested
+    passed = tested[e_bh(found.e_values[tested, target], found.fdr)]
+    selected = np.zeros(len(found.selected), dtype=bool)
+    for neuron, leader in sampler.screening.representative.items():
+        selected[neuron] = leader in passed
+    return replace(
+        found,
+        selected=selected,
+        e_values=found.e_values[:, target],
+        scores=found.scores[:, target],
+        frequency=found.frequency[:, target],
+    )
+
+
+def _trial(selection: Selection, target: Planted, repeat: int) -> dict[str, Any]:
+    wrong, power = score(selection, target)
+    doubles = sum(len(group) - 1 for group in selection.groups if selection.selected[group[0]])
+    return {
+        "repeat": repeat,
+        "kind": target.kind,
+        "noise": target.noise,
+        "planted": len(target.neurons),
+        "named": int(selection.selected.sum()) - doubles,
+        "false_proportion": wrong,
+        "power": power,
+    }
+
+
+def _passed_on(progress: Progress | None, repeat: int, repeats: int) -> Progress | None:
+    """Progress of one selection as progress of the audit."""
+    if progress is None:
+        return None
+
+    def told(stage: str, done: int, total: int) -> None:
+        if stage == "select":
+            progress("audit", repeat * total + done, repeats * total)
+
+    return told
+
+
+def _mean(values: Float[np.ndarray, " repeats"]) -> tuple[float, float]:
+    """Mean and standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _cells(kinds: Sequence[str], noises: Sequence[float]) -> list[tuple[str, float]]:
+    for name, values in (("kinds", kinds), ("noises", noises)):
+        listed = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+        if not listed or not len(values) or len(set(values)) != len(values):
+            raise SettingsError(f"{name} is {values!r}. Pass a list of at least one, each once.")
+    for kind in kinds:
+        if kind not in PLANTED:
+            raise SettingsError(
+                f"There is no kind of target {kind!r}. {near_names(str(kind), PLANTED)}"
+            )
+    for noise in noises:
+        check_noise(noise)
+    return [(kind, float(noise)) for kind in kinds for noise in noises]
+
+
+def _size(planted: object, tested: int) -> int:
+    if tested <= FEWEST_PLANTED:
+        raise DataError(
+            f"Only {tested} neurons can be tested; an audit plants {FEWEST_PLANTED} and needs "
+            "others that are false. Audit a wider layer."
+        )
+    if isinstance(planted, str) and planted == "auto":
+        return min(MOST_PLANTED, max(FEWEST_PLANTED, tested // 4))
+    if not is_whole(planted) or not 1 <= planted < tested:
+        raise SettingsError(
+            f"planted is {planted!r}. Pass 'auto' or a whole number from 1 to {tested - 1}, one "
+            "less than the neurons that can be tested."
+        )
+    return int(planted)
+
+
+def _check_repeats(repeats: object) -> None:
+    if not is_whole(repeats) or repeats < LEAST_REPEATS:
+        raise SettingsError(f"repeats is {repeats!r}. Pass a whole number from {LEAST_REPEATS} up.")

@@ -1,0 +1,337 @@
+"""The mixture density: several Gaussians, and latent values where neurons sit at a bound.
+
+Activations come in clumps (classes, saturated units), which one Gaussian cannot copy. A knockoff is
+drawn from the component that a row most likely belongs to. A neuron that is exactly at its least
+value in many samples, as a ReLU is at zero, is taken for a latent neuron cut off at that bound:
+the latent values are drawn from their law given the rest, knockoffs are drawn of them and cut off
+alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor
+
+from neucept.knockoffs.censored import below, sweep
+from neucept.knockoffs.gaussian import Gaussian
+from neucept.runtime import generator
+
+BOUND_SHARE = 0.01
+"""A neuron at its least value in more than this share of the rows is bounded there."""
+
+FEWEST_ROWS = 100
+"""Rows that a component must have on average."""
+
+WIDEST = 4096
+"""Components times neurons, at most."""
+
+GAIN = 0.005
+"""Nats per row and neuron, on rows not fitted, for which the number of components is doubled."""
+
+FLOOR = 0.02
+"""Share of a component's mean variance that is added to each of its variances."""
+
+STEPS = 30
+"""Steps of expectation-maximisation at most."""
+
+ROUNDS = 6
+"""How often latent values are drawn anew during a fit, with `RESTEPS` steps after each."""
+
+RESTEPS = 3
+
+SWEEPS = 4
+"""Passes over the latent values before knockoffs are drawn of them."""
+
+_ROWS = 2000
+"""Rows that are worked on at once."""
+
+Matrix = Float[np.ndarray, "samples neurons"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """A mixture of multivariate normal laws, cut off at the neurons' bounds.
+
+    Attributes:
+        mean: Of each neuron, for scaling.
+        scale: Standard deviation of each neuron, for scaling.
+        bound: Least value of each neuron that is often there; minus infinity for the others.
+        weights: Of the components; they sum to 1.
+        centres: Of the components, in scaled units.
+        covariances: Of the components, in scaled units.
+        held_out: Log-likelihood per row on rows that were not fitted, by number of components.
+    """
+
+    mean: Float[np.ndarray, " neurons"]
+    scale: Float[np.ndarray, " neurons"]
+    bound: Float[np.ndarray, " neurons"]
+    weights: Float[np.ndarray, " components"]
+    centres: Float[np.ndarray, "components neurons"]
+    covariances: Float[np.ndarray, "components neurons neurons"]
+    held_out: dict[int, float]
+
+    @cached_property
+    def components(self) -> list[Gaussian]:
+        """Each component as a density of its own, in scaled units."""
+        spreads = np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2))
+        parts = zip(self.centres, spreads, self.covariances, strict=True)
+        return [Gaussian(c, s, cov / np.outer(s, s), 0.0) for c, s, cov in parts]
+
+    def prepare(self, copies: int) -> None:
+        """Compute S and the factors of every component for this number of copies, once."""
+        for component in self.components:
+            component.prepare(copies)
+
+    def knockoffs(
+        self, x: Matrix, copies: int, random: np.random.Generator
+    ) -> Float[np.ndarray, "samples neurons copies"]:
+        """Draw simultaneous knockoffs of each row.
+
+        Args:
+            x: Activations.
+            copies: How many knockoffs of each neuron.
+            random: Where the noise comes from.
+
+        Returns:
+            The knockoffs, in the unit of `x`.
+
+        Source: Gimenez, Ghorbani, Zou (2019), "Knockoffs for the mass", section 3, for a mixture;
+        Gimenez and Zou (2019) for several copies.
+        """
+        z = self._latent(x, random)
+        own = _chosen(self._fit.log_densities(_tensor(z)).numpy(), random)
+        drawn = np.empty((*z.shape, copies))
+        for k, component in enumerate(self.components):
+            drawn[own == k] = component.knockoffs(z[own == k], copies, random)
+        drawn *= self.scale[:, None]
+        drawn += self.mean[:, None]
+        return np.asarray(np.maximum(drawn, self.bound[:, None], out=drawn))
+
+    def conditional(
+        self,
+        x: Matrix,
+        neurons: Int[np.ndarray, " chosen"],
+        n: int,
+        random: np.random.Generator,
+    ) -> Float[np.ndarray, "samples chosen n"]:
+        """Draw the chosen neurons jointly from their law given the others.
+
+        Args:
+            x: Activations; the columns of `neurons` are not looked at.
+            neurons: Which to draw.
+            n: Draws per row.
+            random: Where the noise comes from.
+
+        Returns:
+            The draws, in the unit of `x`.
+        """
+        others = np.setdiff1d(np.arange(x.shape[1]), neurons)
+        rest = self._only(others)
+        z = np.zeros(x.shape)
+        z[:, others] = rest._latent(x[:, others], random)
+        densities = rest._fit.log_densities(_tensor(z[:, others])).numpy()
+        own = np.stack([_chosen(densities, random) for _ in range(n)], axis=1)
+        drawn = np.empty((len(x), n, len(neurons)))
+        for k, component in enumerate(self.components):
+            rows, repeats = np.nonzero(own == k)
+            drawn[rows, repeats] = component.conditional(z[rows], neurons, 1, random)[:, :, 0]
+        drawn = drawn * self.scale[neurons] + self.mean[neurons]
+        return np.moveaxis(np.maximum(drawn, self.bound[neurons]), 1, 2)
+
+    def describe(self) -> dict[str, Any]:
+        """What was fitted, as plain JSON values."""
+        return {
+            "kind": "mixture",
+            "components": len(self.weights),
+            "censored": int(np.isfinite(self.bound).sum()),
+            "held_out": {str(k): round(v, 4) for k, v in self.held_out.items()},
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything the law depends on."""
+        names = ("mean", "scale", "bound", "weights", "centres", "covariances")
+        return {name: getattr(self, name) for name in names}
+
+    def _only(self, neurons: Int[np.ndarray, " chosen"]) -> Mixture:
+        """The law of some neurons alone."""
+        return Mixture(
+            self.mean[neurons],
+            self.scale[neurons],
+            self.bound[neurons],
+            self.weights,
+            self.centres[:, neurons],
+            self.covariances[:, neurons[:, None], neurons],
+            {},
+        )
+
+    @cached_property
+    def _fit(self) -> _Fit:
+        return _Fit(*map(torch.from_numpy, (self.weights, self.centres, self.covariances)))
+
+    @cached_property
+    def _precisions(self) -> Float[np.ndarray, "components neurons neurons"]:
+        return np.asarray(np.linalg.inv(self.covariances))
+
+    def _latent(self, x: Matrix, random: np.random.Generator) -> Matrix:
+        """The scaled activations, with latent values where a neuron is at its bound."""
+        z = (x - self.mean) / self.scale
+        at = x <= self.bound
+        if not at.any():
+            return np.asarray(z)
+        bound = (self.bound - self.mean) / self.scale
+        z = below(z, at, bound, random)
+        for _ in range(SWEEPS):
+            own = _chosen(self._fit.log_densities(_tensor(z)).numpy(), random)
+            sweep(z, at, bound, own, self.centres, self._precisions, random)
+        return z
+
+
+def fit_mixture(x: Matrix, seed: int = 0) -> Mixture:
+    """Fit a mixture; the number of components is the one that rows left out speak for.
+
+    Each covariance is shrunk towards the mean one within components, the more the fewer rows
+    there are for the number of neurons.
+
+    Args:
+        x: Activations, no column constant.
+        seed: Of the first grouping, the rows left out and the latent values.
+    """
+    random = generator(seed, "mixture")
+    mean, scale = x.mean(0), x.std(0)
+    bound = np.where((x == x.min(0)).mean(0) > BOUND_SHARE, x.min(0), -np.inf)
+    rows = np.sort(random.permutation(len(x))[: max(10_000, 40 * x.shape[1])])
+    z = (x[rows] - mean) / scale
+    at = x[rows] <= bound
+    scaled = (bound - mean) / scale
+    z = below(z, at, scaled, random)
+    number, held_out = _number(z, random)
+    model = _fit(z, number, random)
+    if at.any():
+        for _ in range(ROUNDS):
+            component = _chosen(model.log_densities(_tensor(z).to(_device())).cpu().numpy(), random)
+            precisions = torch.linalg.inv(model.covariances).cpu().numpy()
+            centres = model.centres.cpu().numpy()
+            sweep(z, at, scaled, component, centres, precisions, random)
+            model = _climb(torch.from_numpy(z).to(_device()), model, RESTEPS)
+    weights, centres, covariances = (
+        part.cpu().numpy() for part in (model.weights, model.centres, model.covariances)
+    )
+    return Mixture(mean, scale, bound, weights, centres, covariances, held_out)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _number(z: Matrix, random: np.random.Generator) -> tuple[int, dict[int, float]]:
+    """How many components, and what each number reaches on rows left out."""
+    order = random.permutation(len(z))
+    cut = len(z) // 4
+    left, fitted = z[order[:cut]], z[order[cut:]]
+    most = max(1, min(WIDEST // z.shape[1], len(fitted) // FEWEST_ROWS))
+    reached: dict[int, float] = {}
+    best = 1
+    for number in (2**i for i in range(int(math.log2(most)) + 1)):
+        model = _fit(fitted, number, random)
+        reached[number] = float(model.likelihood(torch.from_numpy(left).to(_device())))
+        if number > 1:
+            if reached[number] < reached[best] + GAIN * z.shape[1]:
+                break
+            best = number
+    return best, reached
+
+
+def _fit(z: Matrix, number: int, random: np.random.Generator) -> _Fit:
+    rows = torch.from_numpy(z).to(_device())
+    start = np.ones((len(z), 1))
+    if number > 1:
+        groups = MiniBatchKMeans(
+            number, n_init=1, batch_size=2048, random_state=int(random.integers(2**31))
+        ).fit_predict(z)
+        start = np.eye(number)[groups]
+    first = _maximised(rows, torch.from_numpy(start).to(rows))
+    return first if number == 1 else _climb(rows, first, STEPS)
+
+
+def _climb(rows: Tensor, model: _Fit, steps: int) -> _Fit:
+    """Expectation-maximisation, until it gains next to nothing."""
+    last = -math.inf
+    for _ in range(steps):
+        densities = model.log_densities(rows)
+        total = torch.logsumexp(densities, 1)
+        reached = float(total.mean())
+        if reached - last < 1e-4 * rows.shape[1]:
+            break
+        last = reached
+        model = _maximised(rows, torch.exp(densities - total[:, None]))
+    return model
+
+
+def _maximised(rows: Tensor, membership: Tensor) -> _Fit:
+    """The components of given memberships, shrunk towards what they have in common."""
+    samples, neurons = rows.shape
+    sizes = membership.sum(0) + 1e-9
+    centres = (membership.T @ rows) / sizes[:, None]
+    scatter = torch.stack([(rows * share[:, None]).T @ rows for share in membership.T])
+    scatter -= sizes[:, None, None] * centres[:, :, None] * centres[:, None, :]
+    common = scatter.sum(0) / samples
+    weight = (neurons / (sizes + neurons))[:, None, None] if len(sizes) > 1 else 0.0
+    covariances = (1 - weight) * scatter / sizes[:, None, None] + weight * common
+    size = torch.diagonal(covariances, dim1=1, dim2=2).mean(1).clamp(min=1e-8)
+    covariances += FLOOR * size[:, None, None] * torch.eye(neurons).to(rows)
+    weights = (sizes + 1) / (samples + len(sizes))
+    return _Fit(weights, centres, covariances)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """The components, as tensors where they are computed with."""
+
+    weights: Tensor
+    centres: Tensor
+    covariances: Tensor
+
+    @cached_property
+    def _whitening(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each component: what whitens, its centre there, and the constant of its density."""
+        factors = torch.linalg.cholesky(self.covariances)
+        whiteners = torch.linalg.inv(factors)
+        sizes = torch.diagonal(factors, dim1=1, dim2=2).log().sum(1)
+        half = 0.5 * self.centres.shape[1] * math.log(2 * math.pi)
+        places = torch.einsum("kij,kj->ki", whiteners, self.centres)
+        return whiteners, places, self.weights.log() - sizes - half
+
+    def log_densities(self, rows: Tensor) -> Tensor:
+        """Of each row under each component, weighted: (samples, components)."""
+        out = rows.new_empty(len(rows), len(self.weights))
+        for begin in range(0, len(rows), _ROWS):
+            span = slice(begin, begin + _ROWS)
+            for k, (whitener, place, constant) in enumerate(zip(*self._whitening, strict=True)):
+                white = rows[span] @ whitener.T - place
+                out[span, k] = constant - 0.5 * white.square().sum(1)
+        return out
+
+    def likelihood(self, rows: Tensor) -> Tensor:
+        """Mean log-density of the rows."""
+        return torch.logsumexp(self.log_densities(rows), 1).mean()
+
+
+def _tensor(z: Matrix) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(z))
+
+
+def _chosen(
+    densities: Float[np.ndarray, "samples components"], random: np.random.Generator
+) -> Int[np.ndarray, " samples"]:
+    """A component for each row, by its posterior probability."""
+    rising = np.exp(densities - densities.max(1, keepdims=True)).cumsum(1)
+    cut = random.random((len(densities), 1)) * rising[:, -1:]
+    return np.asarray((rising < cut).sum(1))

@@ -22,8 +22,8 @@ demo: $(VENV)/.core  ## Train a small LeNet on bundled digits, study "even", wri
 test: $(VENV)/.test  ## The tests that every change runs
 	$(TEST_ENV) $(PYTEST) -m "not full"
 
-test-full: $(VENV)/.test $(VENV)/.compare  ## All tests, the long ones and the comparisons too
-	$(TEST_ENV) $(PYTEST)
+test-full: test $(VENV)/.compare  ## All tests: those of `test`, then the long ones and the comparisons
+	$(TEST_ENV) $(PYTEST) -m full
 
 check: $(VENV)/.check  ## Style, types, import layers
 	$(BIN)/ruff check .

@@ -24,10 +24,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 import neucept.activations as na
+from neucept.runtime import freed_memory_kept
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "cifar10_resnet20"
 WANTED_RATIO = 0.85
+BARE = "bare, memory kept"
+"""What capture is compared with: a forward pass that does not lose time to the allocator either."""
 
 Times = dict[str, list[float]]
 
@@ -43,6 +46,7 @@ def main() -> None:
         or (isinstance(module, nn.Conv2d) and name.startswith("layer"))
     ]
     passes = {
+        BARE: lambda samples: bare_kept(model, samples),
         "bare forward": lambda samples: bare(model, samples),
         "capture, in memory": lambda samples: na.capture(model, samples, layers, device="cpu"),
         "capture, to a folder": lambda samples: to_folder(model, samples, layers),
@@ -58,7 +62,7 @@ def main() -> None:
         print(
             f"{row['pass']:24}{row['images_per_second']:10.0f}{row['ratio']:9.3f}{row['cpu_ratio']:9.3f}"
         )
-    worst = min(row["ratio"] for row in rows)
+    worst = min(row["ratio"] for row in rows if str(row["pass"]).startswith("capture"))
     print(
         f"least ratio {worst:.3f}, wanted {WANTED_RATIO}: {'kept' if worst >= 0.85 else 'MISSED'}"
     )
@@ -103,6 +107,11 @@ def bare(model: nn.Module, loader: DataLoader) -> None:
         model(inputs)
 
 
+def bare_kept(model: nn.Module, loader: DataLoader) -> None:
+    with freed_memory_kept():
+        bare(model, loader)
+
+
 def to_folder(model: nn.Module, loader: DataLoader, layers: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         na.capture(model, loader, layers, device="cpu", to=Path(folder) / "activations.zarr")
@@ -142,8 +151,8 @@ def table(seconds: Times, cpu_seconds: Times, samples: int) -> list[dict[str, fl
 
 
 def ratio(seconds: Times, name: str) -> float:
-    """Median over the rounds of bare time / time."""
-    return median(b / t for b, t in zip(seconds["bare forward"], seconds[name], strict=True))
+    """Median over the rounds of the time of `BARE` / time."""
+    return median(b / t for b, t in zip(seconds[BARE], seconds[name], strict=True))
 
 
 if __name__ == "__main__":

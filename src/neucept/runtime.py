@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -30,7 +31,36 @@ THREADS_PER_TASK = 1
 TEMPORARY = ".writing."
 """Prefix of the folders that hold what is being written; one that a kill left may be removed."""
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of the C library's allocator."""
+
+_KEPT, _LARGEST_FROM_HEAP, _USUAL = 2**30, 2**25, 2**26
+"""Bytes: freed memory kept in `freed_memory_kept`, allocations that come from it, and what the
+C library keeps on its own once large arrays were used."""
+
 Result = TypeVar("Result")
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Keep what is freed for the next allocation, instead of handing it back to the system.
+
+    A forward pass frees and allocates the same tensors again for every batch. Left to itself, the
+    allocator of glibc returns them in between, depending on what happens to lie beside them, and
+    the system then clears every page anew: a third of the time of a small network, by measurement.
+    Given back at the end. Elsewhere than on glibc nothing is done.
+    """
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if library is None or not hasattr(library, "gnu_get_libc_version"):
+        yield
+        return
+    library.mallopt(_MMAP_THRESHOLD, _LARGEST_FROM_HEAP)
+    library.mallopt(_TRIM_THRESHOLD, _KEPT)
+    try:
+        yield
+    finally:
+        library.mallopt(_TRIM_THRESHOLD, _USUAL)
+        library.malloc_trim(0)
 
 
 def generator(seed: int, *key: int | str) -> np.random.Generator:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import resource
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
@@ -145,3 +148,18 @@ def test_a_checkpoint_is_computed_once_and_again_when_damaged(tmp_path: Path) ->
     assert not tmp_path.exists()
     runtime.Checkpoints(None).recall("key", compute)
     assert len(calls) == 3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the allocator of glibc is set")
+def test_freed_memory_is_used_again() -> None:
+    def pages_cleared() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        layers = [torch.zeros(2**22) for _ in range(8)]
+        del layers
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with runtime.freed_memory_kept():
+        pages_cleared()
+        again = [pages_cleared() for _ in range(3)]
+    # 8 arrays of 16 MiB are 32,768 pages of 4 KiB.
+    assert max(again) < 3_000

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from neucept.activations.batches import Batch, one_line
 from neucept.errors import InputError, ModelError, SettingsError
+from neucept.runtime import freed_memory_kept
 
 
 def plain_model(model: nn.Module) -> nn.Module:
@@ -116,7 +117,7 @@ def evaluation_mode(
     homes = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     # One that its owner spread over several devices stays spread.
     spread = device in (None, "auto") and len(homes) > 1
-    with _random_state(place), torch.no_grad():
+    with freed_memory_kept(), _random_state(place), torch.no_grad():
         state = _State(model)
         try:
             state.enter(place, moves=not spread and homes not in (set(), {_indexed(place)}))

@@ -143,10 +143,13 @@ def run_tasks(
         The results, in the order of `jobs`.
 
     Raises:
-        SettingsError: `n_jobs` is 0.
+        SettingsError: `n_jobs` is no number of workers.
     """
-    if n_jobs == 0:
-        raise SettingsError("n_jobs is 0. Pass None for one worker per core, or at least 1.")
+    if n_jobs is not None and (not is_whole(n_jobs) or n_jobs == 0):
+        raise SettingsError(
+            f"n_jobs is {n_jobs!r}. Pass None for one worker per core, or a whole number of at "
+            "least 1."
+        )
     parent = os.getpid()
     workers = n_jobs if n_jobs is not None else _default_workers()
     parallel = joblib.Parallel(n_jobs=workers, prefer="threads", return_as="generator")
@@ -223,17 +226,44 @@ def writing(path: Path | str) -> Iterator[Path]:
         holder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=final.parent))
         temporary = holder / final.name
         yield temporary
-        if temporary.is_dir() and final.exists():
-            final.replace(holder / "old")
-        temporary.replace(final)
+        _take_name(temporary, final)
     except OSError as error:
         raise StorageError(
             f"Cannot write '{final}': {error.strerror or error}. "
             "Free space or choose another place; nothing that was there has changed."
         ) from error
     finally:
-        if temporary is not None:
+        # What could not go back to its place must not go with the leftovers.
+        if temporary is not None and (final.exists() or not _replaced(temporary).exists()):
             shutil.rmtree(temporary.parent, ignore_errors=True)
+
+
+def _replaced(temporary: Path) -> Path:
+    """Where an old folder lies while the new one takes its name."""
+    return temporary.with_name(f"{temporary.name}.replaced")
+
+
+def _take_name(temporary: Path, final: Path) -> None:
+    old = _replaced(temporary)
+    # A file is replaced in one step, a folder is not.
+    if temporary.is_dir() and final.exists():
+        final.replace(old)
+    try:
+        temporary.replace(final)
+    except BaseException:
+        if old.exists():
+            _put_back(old, final)
+        raise
+
+
+def _put_back(old: Path, final: Path) -> None:
+    try:
+        old.replace(final)
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write '{final}': {error.strerror or error}. "
+            f"Free space or choose another place; what was there lies in '{old}'."
+        ) from error
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

@@ -228,6 +228,11 @@ def broken() -> Iterator[Tensor]:
     raise KeyError("no such record")
 
 
+def leaving() -> Iterator[Tensor]:
+    yield X
+    raise SystemExit(0)
+
+
 class Ragged(Samples):
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         return torch.zeros(3, 4 + (position == 6)), 0
@@ -262,6 +267,7 @@ REFUSED = {
     "images of other sizes in a batch": (Ragged(), r"\(3, 4\) and \(3, 5\)"),
     "the same in a worker": (DataLoader(Ragged(), 8, num_workers=1), r"^Samples of one batch"),
     "failing": (broken(), "Reading batch 1 of the data failed: KeyError: 'no such record'"),
+    "ending the program": (leaving(), "Reading batch 1 of the data failed: SystemExit: 0"),
     "dataset with other ids": (Samples(ids=["a"]), "1 ids for 10 samples"),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neucept.activations import class_score, predictions_of
+from neucept.activations import class_score, meaning_of, predictions_of
 from neucept.errors import SettingsError
 
 LOGITS = np.random.default_rng(0).normal(scale=4.0, size=(50, 4)).astype(np.float32)
@@ -83,3 +83,26 @@ def test_predictions_are_the_largest_outputs() -> None:
 def test_absent_classes_are_refused(target) -> None:
     with pytest.raises(SettingsError, match="target is"):
         class_score(LOGITS, target)
+
+
+def test_what_outputs_mean_is_told_from_all_of_them() -> None:
+    apart = np.array([[0.9, 0.8, 0.1], [0.2, 0.3, 0.1]], dtype=np.float32)
+    assert meaning_of(LOGITS) == meaning_of(LOGITS[:, :1]) == "logits"
+    assert meaning_of(softmax(LOGITS)) == "softmax"
+    assert meaning_of(apart) == meaning_of(softmax(LOGITS)[:, :1]) == "sigmoid"
+
+
+@pytest.mark.parametrize("target", [0, 1])
+def test_outputs_whose_meaning_is_known_are_not_judged_by_their_values(target: int) -> None:
+    weak = np.array([[0.1, 0.05], [0.4, 0.6]], dtype=np.float32)
+    sign = 1 - 2 * target
+    expected = sign * (weak[:, 0] - weak[:, 1]).astype(np.float64)
+    np.testing.assert_allclose(class_score(weak, target, meaning="logits"), expected, rtol=1e-5)
+    lone = weak[:, :1]
+    np.testing.assert_allclose(class_score(lone, target, meaning="logits"), -sign * lone[:, 0])
+    assert predictions_of(lone, "logits").tolist() == [1, 1]
+    assert predictions_of(lone, "sigmoid").tolist() == [0, 0]
+    raw = class_score(lone, target, "raw", meaning="sigmoid")
+    np.testing.assert_allclose(raw, -sign * lone[:, 0])
+    odds = np.log(weak[:, target] / weak[:, 1 - target])
+    np.testing.assert_allclose(class_score(weak, target, meaning="softmax"), odds, rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
 from collections import namedtuple
 from dataclasses import dataclass
 
@@ -168,6 +169,18 @@ def test_a_failing_model_is_quoted() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def leave(status: object) -> None:
+    raise SystemExit(status)
+
+
+@pytest.mark.parametrize(("status", "said"), [(3, "SystemExit: 3. "), ("", "SystemExit. ")])
+def test_a_model_that_ends_the_program_is_quoted(status: object, said: str) -> None:
+    model = Returns(lambda _: leave(status))
+    with evaluation_mode(model) as device, pytest.raises(ModelError) as caught:
+        forward(model, batch(), device)
+    assert said in str(caught.value)
+
+
 class Returns(nn.Module):
     def __init__(self, make) -> None:
         super().__init__()
@@ -236,3 +249,11 @@ def test_copies_of_the_model_agree() -> None:
         outputs = forward(model, batch(), device)
     with torch.no_grad():
         torch.testing.assert_close(outputs, twin(X))
+
+
+def test_a_device_that_warns_is_refused_in_one_line() -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with pytest.raises(SettingsError, match=r"'mkldnn' .* \(torch cannot use it\)"):
+            resolve_device("mkldnn", nn.Linear(1, 1))
+    assert not heard

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from zarr.storage import LocalStore
 
 from neucept.activations import Activations, Layout
+from neucept.activations.store import _by_layer
 from neucept.activations.writer import Writer
 from neucept.errors import DataError, ModelError, SettingsError, StorageError, StudyError
 
@@ -54,6 +55,15 @@ def test_from_arrays_needs_no_model() -> None:
     assert repr(acts) == "Activations(12 samples; fc1 (5), fc2 (2))"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int32])
+def test_tensors_of_every_precision_are_taken(dtype: torch.dtype) -> None:
+    given = torch.from_numpy(X).to(dtype).requires_grad_(dtype.is_floating_point)
+    outputs = torch.from_numpy(OUTPUTS).to(dtype)
+    acts = Activations.from_arrays({"fc1": given}, outputs)
+    assert np.array_equal(acts.matrix("fc1"), given.detach().float().numpy())
+    assert np.array_equal(acts.outputs, outputs.float().numpy())
+
+
 def test_layers_may_have_any_name() -> None:
     names = ["labels", "outputs", "ids", "a/b", "..", "é", ""]
     acts = Activations.from_arrays({name: X + i for i, name in enumerate(names)}, OUTPUTS, LABELS)
@@ -87,6 +97,12 @@ WRONG = {
     "outputs of one dimension": (({"fc1": X}, OUTPUTS[:, 0]), "outputs is float32"),
     "NaN": (({"fc1": np.where(X == X[7, 2], np.nan, X)}, OUTPUTS), "'7' gives nan in layer 'fc1'"),
     "infinite outputs": (({"fc1": X}, OUTPUTS * np.inf), "'0' gives .*inf in the model's output"),
+    "ragged lists": (({"fc1": [[1, 2], [3]]}, OUTPUTS), "layer 'fc1' is not one table of numbers"),
+    "ragged outputs": (({"fc1": X}, [[1, 2], [3]]), "outputs is not one table of numbers"),
+    "a sparse tensor": (
+        ({"fc1": torch.from_numpy(X).to_sparse()}, OUTPUTS),
+        "layer 'fc1' is not one table of numbers",
+    ),
     "too large": (({"fc1": X.astype(np.float64) * 1e300}, OUTPUTS), "gives .*inf in layer"),
     "fewer labels": (({"fc1": X}, OUTPUTS, LABELS[:5]), "5 labels for 12 samples"),
     "float labels": (({"fc1": X}, OUTPUTS, LABELS * 0.5), "labels of arrays are float64"),
@@ -98,6 +114,12 @@ WRONG = {
 def test_arrays_that_do_not_fit(arguments, text: str) -> None:
     with pytest.raises(DataError, match=text):
         Activations.from_arrays(*arguments)
+
+
+@pytest.mark.parametrize("arrays", [[X], X, None])
+def test_matrices_without_layer_names_are_refused(arrays: object) -> None:
+    with pytest.raises(DataError, match=r"arrays is a \w+\. Pass a mapping of layer names"):
+        _by_layer(arrays)
 
 
 # round trips

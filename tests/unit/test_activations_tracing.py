@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from neucept.activations import list_layers
+from neucept.activations import list_layers, weighted_layers
 from neucept.activations.batches import Batches
 from neucept.activations.running import evaluation_mode
 from neucept.activations.tracing import choose_layers, trace
@@ -158,3 +162,34 @@ def test_hooks_are_gone_after_an_error() -> None:
     with pytest.raises(ModelError):
         list_layers(model, torch.randn(2, 4))
     assert not any(module._forward_hooks for module in model.modules())
+
+
+class Augmented(Dataset):
+    """Draws from the global generators whenever a sample is read."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, position: int) -> Tensor:
+        return torch.randn(4) + np.random.rand()  # noqa: NPY002
+
+
+class Streamed(IterableDataset):
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(torch.zeros(6, 4))
+
+
+@pytest.mark.parametrize("look", [list_layers, weighted_layers])
+@pytest.mark.parametrize(
+    "example", [Augmented(), Streamed(), DataLoader(Streamed(), batch_size=3)], ids=range(3)
+)
+def test_looking_leaves_the_users_random_numbers_alone(look, example: object) -> None:
+    def states() -> tuple[object, ...]:
+        # Not Python's own generator: the type checks that are on in tests draw from it.
+        numpy = np.random.get_state()  # noqa: NPY002
+        return torch.get_rng_state().tolist(), numpy[1].tolist(), numpy[2]
+
+    model = Crossed()
+    before = states()
+    look(model, example)
+    assert states() == before

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -162,6 +163,17 @@ def foreign_folder(folder: Path) -> None:
     (folder / "study" / "thesis.tex").write_text("years of work")
 
 
+def foreign_study_file(folder: Path) -> None:
+    (folder / "study").mkdir()
+    (folder / "study" / "study.json").write_text('{"format": 1, "project": "mine"}')
+    (folder / "study" / "report.html").write_text("years of work")
+
+
+def without_column(folder: Path) -> None:
+    path = folder / "study" / "mechanisms.parquet"
+    pd.read_parquet(path).drop(columns="share").to_parquet(path)
+
+
 def plain_file(folder: Path) -> None:
     (folder / "study").write_text("years of work")
 
@@ -206,6 +218,7 @@ def build():
     "fdr as text": setting('fdr = "high"', "fdr|high"),
     "negative seed": setting("seed = -1", "seed is -1|at least 0"),
     "half a seed": setting("seed = 1.5", "seed|1.5"),
+    "ablation named twice": instead('["zero"]', '["zero", "zero"]', "ablation_modes|'zero'|twice"),
     "no draws": instead("draws = 2", "draws = 0", "draws is 0|from 1 to 10000"),
     "no batches": setting("batch_size = 0", "batch_size is 0|at least 1"),
     "unknown route": setting('route = "chian"', "route|chian|chain"),
@@ -238,7 +251,7 @@ def build():
     ),
     "too few class names": Case("2 class names|3", study=((', "mouse"', ""),)),
     "nothing predicted as the class": Case(
-        "0 of 160 samples|at least", study=(('target = "cat"', 'target = "mouse"'),)
+        "0 of 160 samples|'mouse'|at least", study=(('target = "cat"', 'target = "mouse"'),)
     ),
     "fewer samples than needed": data(
         "def load():\n    return inputs()[:12]\n", "of 12 samples|at least"
@@ -250,6 +263,25 @@ def build():
     ),
     "labels that are no classes": data(
         "def load():\n    return inputs(), torch.rand(SAMPLES)\n", "labels|float32|whole number"
+    ),
+    "labels beyond the classes": data(
+        "def load():\n    return inputs(), torch.full((SAMPLES,), 5)\n",
+        "'0' has label 5|classes 0 to 2",
+    ),
+    "labels below the classes": data(
+        "def load():\n    return inputs(), torch.arange(SAMPLES) % 3 - 1\n",
+        "'0' has label -1|classes 0 to 2",
+    ),
+    "data that is random": data(
+        """
+class Noisy(Dataset):
+    def __len__(self): return SAMPLES
+    def __getitem__(self, i): return inputs()[i] + torch.randn(6), 0
+
+def load():
+    return Noisy()
+""",
+        "other values each time|Switch the randomness off",
     ),
     "a loader that yields strings": data(
         "def load():\n    return [['a', 'b'], ['c', 'd']]\n", "Batch 0|str"
@@ -358,6 +390,17 @@ def build():
 """,
         "KeyError|mask",
     ),
+    "a network that is random": model(
+        """
+class Random(Own):
+    def forward(self, x):
+        return super().forward(nn.functional.dropout(x, 0.5, training=True))
+
+def build():
+    return Random()
+""",
+        "other outputs each time|Switch the randomness off",
+    ),
     "inputs of another size": data(
         "def load():\n    return torch.zeros(60, 7)\n", "RuntimeError|7"
     ),
@@ -415,6 +458,9 @@ def build(first=build):
     ),
     "a study file half written": Case("study.json|damaged", prepare=half_written, finished=True),
     "a folder of something else": Case("thesis.tex|another folder", prepare=foreign_folder),
+    "a study file of something else": Case(
+        "study.json' was not written by neucept|another folder", prepare=foreign_study_file
+    ),
     "a file in place of the folder": Case("is a file", prepare=plain_file),
     # report and layers
     "report of nothing": Case("holds no study", tokens=("report", "nowhere")),
@@ -435,6 +481,23 @@ def build(first=build):
         tokens=("report", "study"),
         prepare=lambda folder: (folder / "study" / "critical.parquet").write_bytes(b"PAR1"),
         finished=True,
+    ),
+    "report with an entry missing": Case(
+        "study.json' has no 'n_samples'|Run 'neucept run' again",
+        tokens=("report", "study"),
+        prepare=study_json(lambda info: info.pop("n_samples")),
+        finished=True,
+    ),
+    "report with a column missing": Case(
+        "mechanisms.parquet'|no column 'share'|Run 'neucept run' again",
+        tokens=("report", "study"),
+        prepare=without_column,
+        finished=True,
+    ),
+    "report of something else": Case(
+        "study.json' was not written by neucept",
+        tokens=("report", "study"),
+        prepare=foreign_study_file,
     ),
     "report into a folder": Case(
         "Cannot write|taken",
@@ -516,7 +579,7 @@ def test_one_line_and_nothing_written_over(
     after = content(folder)
     assert {name: after.get(name) for name in before} == before
     if not case.finished:
-        assert not any(name.endswith((".html", ".parquet")) for name in after)
+        assert not any(name.endswith((".html", ".parquet")) for name in after.keys() - before)
 
 
 def test_there_are_enough_cases() -> None:
@@ -595,7 +658,18 @@ def test_what_a_full_disk_cut_short_goes_on_when_there_is_room(
     }
 
 
-@pytest.mark.parametrize("name", ["NaN in a sample", "a tuple as output", "weights cut short"])
+MENDED = (
+    "NaN in a sample",
+    "a tuple as output",
+    "weights cut short",
+    "nothing predicted as the class",
+    "labels beyond the classes",
+    "a network that is random",
+    "data that is random",
+)
+
+
+@pytest.mark.parametrize("name", MENDED)
 def test_once_mended_the_same_command_works(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

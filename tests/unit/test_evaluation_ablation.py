@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,48 @@ def test_other_data_than_was_captured_is_noticed(case: tuple) -> None:
 def test_an_order_that_is_none_is_refused(order: object) -> None:
     with pytest.raises(SettingsError, match="Pass 'critical'"):
         _checked_order(order, NEURONS)
+
+
+class Weak(nn.Module):
+    """A layer whose neurons move the outputs about a given bias."""
+
+    def __init__(self, bias: tuple[float, ...], strength: float) -> None:
+        super().__init__()
+        self.features = nn.Linear(36, NEURONS)
+        self.head = nn.Linear(NEURONS, len(bias))
+        with torch.no_grad():
+            self.head.weight.mul_(strength)
+            self.head.bias.copy_(torch.tensor(bias))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.features(x.flatten(1))))
+
+
+@pytest.mark.parametrize("target", [0, 1])
+@pytest.mark.parametrize("bias", [(0.1, 0.05), (0.3,)], ids=["two logits", "one logit"])
+def test_logits_that_a_cut_brings_into_the_unit_interval_stay_logits(
+    bias: tuple[float, ...], target: int
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, x = Weak(bias, 5.0).eval(), torch.randn(200, 1, 6, 6)
+    acts = capture(model, x, ["features"])
+    crit = replace(critical(), target=target)
+    result = ablate(model, x, acts, crit, layer="features", mode="zero", random_orders=0)
+    last = result.table.iloc[-1]
+    logits = torch.tensor(bias if len(bias) == 2 else (0.0, *bias))
+    assert last["probability"] == pytest.approx(float(torch.softmax(logits, 0)[target]), abs=1e-6)
+    assert last["unchanged"] == float(logits.argmax() == target)
+
+
+@pytest.mark.parametrize("mode", ["zero", "resample"])
+@pytest.mark.parametrize("target", [0, 1])
+def test_with_nothing_cut_nothing_changes_whatever_the_samples(mode: str, target: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, x = Weak((0.0,), 0.3).eval(), torch.randn(200, 1, 6, 6)
+    acts = capture(model, x, ["features"])
+    assert -1 < acts.outputs.min() < 0 < acts.outputs.max() < 1
+    crit = replace(critical(), target=target)
+    result = ablate(model, x, acts, crit, layer="features", mode=mode, random_orders=1)
+    assert (result.table.loc[result.table["k"] == 0, "unchanged"] == 1.0).all()

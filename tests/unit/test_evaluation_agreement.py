@@ -54,3 +54,23 @@ def test_the_five_figures_keep_their_range(pairs: list[tuple[int, int]]) -> None
 def test_what_cannot_be_compared_is_refused(labels: list[int], known: list[int]) -> None:
     with pytest.raises(DataError, match=r"labels has shape .* Pass one value per sample"):
         agreement(np.array(labels, dtype=int), np.array(known))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), float("inf")])
+def test_a_sample_without_a_group_is_named(missing: object) -> None:
+    with pytest.raises(DataError, match=r"^known has no group for sample 2 \(.*\)\. Leave"):
+        agreement([0, 1, 1], ["a", "b", missing] if missing is None else [0, 1, missing])
+
+
+@pytest.mark.parametrize("known", [[[0], [1, 2]], [{}, {}]])
+def test_groups_that_are_none_are_refused(known: list[object]) -> None:
+    with pytest.raises(DataError, match="known"):
+        agreement([0, 1], known)
+
+
+def test_groups_may_be_named_by_anything_that_can_be_told_apart() -> None:
+    labels = [0, 0, 1, 1]
+    for known in ([1, 1, "b", "b"], [0.5, 0.5, 1.5, 1.5], [(1, 2), (1, 2), "b", "b"]):
+        groups = np.empty(4, dtype=object)
+        groups[:] = known
+        assert agreement(labels, groups).ami == pytest.approx(1.0)

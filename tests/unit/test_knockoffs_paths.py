@@ -49,3 +49,14 @@ def test_solver_is_quiet_in_the_main_thread_and_leaves_others_alone() -> None:
     thread.start()
     thread.join()
     assert list(warnings.filters) == before
+
+
+def test_fitting_leaves_the_users_random_numbers_alone() -> None:
+    x, y = data()
+    squares = LeastSquares.of(fold_moments([x], y[:, None], [slice(None)])[0])
+    before = np.random.get_state()  # noqa: NPY002
+    for gram in (True, False):
+        squares.fit(0, np.array([0.1, 0.05]), Effort(1e-3, 50), gram=gram)
+    after = np.random.get_state()  # noqa: NPY002
+    assert before[2] == after[2]
+    assert np.array_equal(before[1], after[1])

@@ -18,7 +18,8 @@ from planted_study import PlantedStudy, planted_study
 from neucept.errors import StorageError
 from neucept.report import write_report
 from neucept.report.page import LARGEST_PAGE, javascript, render, script_json
-from neucept.study.folder import FORMAT, TABLES, Study
+from neucept.study.contents import TABLES
+from neucept.study.folder import FORMAT, KIND, Study
 
 HOSTILE = "</script><script>window.hacked=1</script>\"'><img src=x onerror=hacked=1>&{{7*7}}"
 STEERING = "\u2028\u202e\x1b[31m\x00"
@@ -215,7 +216,7 @@ def test_the_page_is_made_from_the_folder_alone(tmp_path: Path) -> None:
         getattr(planted, table).to_parquet(folder / f"{table}.parquet", index=False)
     for position, content in planted.pictures.items():
         (folder / "thumbnails" / f"{position:06d}.webp").write_bytes(content)
-    info = {**planted.info, "format": FORMAT, "finished": True}
+    info = {**planted.info, "kind": KIND, "format": FORMAT, "finished": True, "stages": {}}
     (folder / "study.json").write_text(json.dumps(info))
     study = Study.open(folder)
     path = write_report(study, folder / "report.html")

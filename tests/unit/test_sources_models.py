@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,15 @@ def test_a_value_that_is_no_tensor(spec: str, trained: nn.Module, tmp_path: Path
     path = tmp_path / "weights.pt"
     torch.save({**trained.state_dict(), "0.weight": "text"}, path)
     assert "'0.weight' has shape str" in refused(spec, path)
+
+
+def test_complex_weights_of_a_real_network_are_refused(
+    spec: str, trained: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pt"
+    state = dict(trained.state_dict())
+    torch.save({**state, "2.bias": state["2.bias"].to(torch.complex64)}, path)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert "'2.bias' holds complex numbers, the network's are real" in refused(spec, path)
+    assert not heard

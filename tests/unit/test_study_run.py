@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch.utils.data import TensorDataset
 
 from neucept.errors import DataError, StudyError
 from neucept.evaluation import PlantedNetwork, planted_network
-from neucept.study.folder import FORMAT, TABLES, Study, Workplace
+from neucept.study.contents import TABLES
+from neucept.study.folder import FORMAT, KIND, Study, Workplace
 from neucept.study.run import run_study
 from neucept.study.settings import StudySettings
 
@@ -70,6 +72,24 @@ def test_every_table_is_there_and_agrees_with_the_others(study: Study) -> None:
     assert not (study.path / ".pieces").exists()
 
 
+def test_a_study_leaves_the_users_random_numbers_alone(
+    planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    def states() -> tuple[object, ...]:
+        numpy = np.random.get_state()  # noqa: NPY002
+        return torch.get_rng_state().tolist(), random.getstate(), numpy[1].tolist(), numpy[2]
+
+    class Drawing(TensorDataset):
+        def __getitem__(self, position: int) -> tuple[torch.Tensor, ...]:
+            nothing = torch.rand(()) * random.random() * np.random.rand() * 0  # noqa: NPY002
+            return planted.x[position] + nothing, planted.labels[position]
+
+    before = states()
+    quick = replace(QUICK, draws=1, max_mechanisms=1, ablation_samples=8)
+    run_study(planted.model, Drawing(planted.x, planted.labels), 1, tmp_path / "study", quick)
+    assert states() == before
+
+
 def test_a_second_run_computes_nothing(study: Study, planted: PlantedNetwork) -> None:
     told: list[str] = []
     before = tables(study.path)
@@ -120,6 +140,17 @@ def test_a_changed_setting_recomputes_what_depends_on_it(
     assert again.critical.equals(study.critical)
 
 
+def test_another_batch_size_computes_nothing(
+    study: Study, planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(study.path, tmp_path / "study")
+    told: list[str] = []
+    smaller = replace(QUICK, batch_size=100)
+    again = run(planted, folder, smaller, progress=lambda stage, done, of: told.append(stage))
+    assert told == []
+    assert again.info["settings"]["batch_size"] == 100
+
+
 def test_another_network_or_other_samples_are_refused(
     study: Study, planted: PlantedNetwork
 ) -> None:
@@ -146,10 +177,9 @@ def test_code_that_changed_under_the_same_weights_is_noticed(
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (json.dumps({"format": FORMAT + 1}), "Update neucept"),
+        (json.dumps({"kind": KIND, "format": FORMAT + 1}), "Update neucept"),
         ("{", "damaged"),
-        ("{}", "damaged"),
-        ("[]", "damaged"),
+        ("{}", "not written by neucept"),
     ],
 )
 def test_a_folder_that_cannot_be_understood_is_refused(
@@ -174,8 +204,44 @@ def test_too_few_samples_of_the_class_say_how_many_are_needed(
     outputs = planted.model(planted.x).argmax(1)
     few = torch.cat([torch.where(outputs == 0)[0][:60], torch.where(outputs == 1)[0][:9]])
     data = TensorDataset(planted.x[few], planted.labels[few])
-    with pytest.raises(DataError, match="9 of 69 samples .* at least 30"):
+    with pytest.raises(DataError, match="9 of 69 samples are predicted as class 1; .* at least 30"):
         run_study(planted.model, data, 1, tmp_path / "few", QUICK)
+    with pytest.raises(DataError, match=r"predicted as 'b'; .* Most are predicted as 'a' \(60\)"):
+        run_study(planted.model, data, 1, tmp_path / "few", QUICK, classes=("a", "b"))
+
+
+def test_both_ways_out_that_the_refusal_names_are_open(
+    planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    outputs = planted.model(planted.x).argmax(1)
+    few = torch.cat([torch.where(outputs == 0)[0][:60], torch.where(outputs == 1)[0][:9]])
+    data = TensorDataset(planted.x[few], planted.labels[few])
+    quick = replace(QUICK, draws=1, max_mechanisms=1, ablation_samples=8)
+    for way, (more, target) in enumerate([(data, 0), (TensorDataset(planted.x), 1)]):
+        folder = tmp_path / str(way)
+        with pytest.raises(DataError, match="9 of 69 samples"):
+            run_study(planted.model, data, 1, folder, quick)
+        told: list[str] = []
+        run_study(
+            planted.model,
+            more,
+            target,
+            folder,
+            quick,
+            progress=lambda stage, *_, told=told: told.append(stage),
+        )
+        assert ("capture" in told) == (more is not data)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_that_are_no_class_of_the_network_are_refused(
+    planted: PlantedNetwork, tmp_path: Path, label: int
+) -> None:
+    labels = planted.labels.clone()
+    labels[7] = label
+    data = TensorDataset(planted.x, labels)
+    with pytest.raises(DataError, match=f"Sample '7' has label {label}; .* classes 0 to 1"):
+        run_study(planted.model, data, 1, tmp_path / "study", QUICK)
 
 
 @pytest.mark.parametrize("name", ["signature.parquet", "critical.json", "assigner.npz"])

@@ -3,7 +3,7 @@
 from neucept.activations.batches import Batch, Batches
 from neucept.activations.capture import capture
 from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, neuron_values
-from neucept.activations.outputs import class_score, predictions_of
+from neucept.activations.outputs import class_score, meaning_of, predictions_of
 from neucept.activations.replace import MapBank, replaced, set_neurons
 from neucept.activations.rerun import Rerun
 from neucept.activations.running import (
@@ -11,6 +11,7 @@ from neucept.activations.running import (
     evaluation_mode,
     forward,
     plain_model,
+    random_state_kept,
     resolve_device,
 )
 from neucept.activations.store import Activations
@@ -32,9 +33,11 @@ __all__ = [
     "evaluation_mode",
     "forward",
     "list_layers",
+    "meaning_of",
     "neuron_values",
     "plain_model",
     "predictions_of",
+    "random_state_kept",
     "replaced",
     "resolve_device",
     "set_neurons",

@@ -153,13 +153,14 @@ class Batches:
         try:
             for number, raw in enumerate(self._reader.read(wanted), start=1):  # noqa: B007
                 yield raw
-        except Exception as error:
-            text = one_line(error)
+        # A dataset that ends the program must not pass for a study that went well.
+        except (Exception, SystemExit) as error:
             if isinstance(error, InputError):
                 # One from a loader's worker comes with the worker's traceback.
-                raise type(error)(text.rpartition("neucept.errors.DataError: ")[2]) from error
+                text = one_line(error).rpartition("neucept.errors.DataError: ")[2]
+                raise type(error)(text) from error
             raise DataError(
-                f"Reading batch {number} of the data failed: {type(error).__name__}: {text}. "
+                f"Reading batch {number} of the data failed: {quoted(error)}. "
                 "Mend the dataset or loader; neucept only reads from it."
             ) from error
 
@@ -296,3 +297,9 @@ def one_line(error: BaseException, most: int = 300) -> str:
     text = lines[-1] if "Traceback" in str(error) else " ".join(lines)
     text = text if len(text) <= most else text[:most] + "..."
     return text.removesuffix(".") if not isinstance(error, InputError) else text
+
+
+def quoted(error: BaseException) -> str:
+    """An exception's type and what it says, on one line without a full stop."""
+    text = one_line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

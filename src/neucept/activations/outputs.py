@@ -12,6 +12,8 @@ from neucept.errors import SettingsError, near_names
 
 Scale = Literal["log_odds", "raw"]
 
+Meaning = Literal["logits", "softmax", "sigmoid"]
+
 LEAST_PROBABILITY = 1e-7
 """A lone probability is kept this far from 0 and 1; float32 has hardly any values nearer to 1."""
 
@@ -19,18 +21,38 @@ _TINY = float(np.finfo(np.float32).tiny)
 _SUM_TOLERANCE = 1e-3
 
 
-def predictions_of(outputs: Float[np.ndarray, "samples classes"]) -> Int[np.ndarray, " samples"]:
+def meaning_of(outputs: Float[np.ndarray, "samples columns"]) -> Meaning:
+    """What a network's outputs are, told from their values.
+
+    Probabilities are all in [0, 1], with rows that sum to 1 (softmax) or not (one sigmoid per
+    class, or a lone probability); anything else is taken for logits. A few weak logits may all lie
+    in [0, 1], so ask once, with the outputs for all samples and with nothing cut.
+
+    Args:
+        outputs: What the network returned.
+    """
+    if not ((outputs >= 0.0) & (outputs <= 1.0)).all():
+        return "logits"
+    sums = outputs.astype(np.float64).sum(axis=1)
+    several = outputs.shape[1] > 1
+    return "softmax" if several and np.allclose(sums, 1.0, atol=_SUM_TOLERANCE) else "sigmoid"
+
+
+def predictions_of(
+    outputs: Float[np.ndarray, "samples classes"], meaning: Meaning | None = None
+) -> Int[np.ndarray, " samples"]:
     """The class with the largest output; of a single column, whether it speaks for class 1.
 
     Args:
         outputs: Logits or probabilities. One column is a binary classifier: the score of class 1.
+        meaning: Which of them, where it is known; None to tell it from these values.
 
     Returns:
         Class indices, int64.
     """
     if outputs.shape[1] > 1:
         return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
-    boundary = 0.5 if _in_unit_interval(outputs) else 0.0
+    boundary = 0.0 if (meaning or meaning_of(outputs)) == "logits" else 0.5
     return np.asarray(outputs[:, 0] > boundary, dtype=np.int64)
 
 
@@ -43,11 +65,9 @@ def class_score(
     outputs: Float[np.ndarray, "samples columns"],
     target: int | tuple[int, int],
     scale: Scale = "log_odds",
+    meaning: Meaning | None = None,
 ) -> Float[np.ndarray, " samples"]:
     """How strongly the network speaks for a class, per sample.
-
-    Probabilities are recognised by their values: all in [0, 1], with rows that sum to 1 (softmax)
-    or not (one sigmoid per class); anything else is taken for logits.
 
     Args:
         outputs: What the network returned. One column is a binary classifier: the score of class 1.
@@ -55,6 +75,8 @@ def class_score(
             the second.
         scale: ``"log_odds"``: the log-odds of the class against all others, in nats.
             ``"raw"``: the output itself, as the published method uses it.
+        meaning: Whether the outputs are logits or probabilities, where it is known; None to tell
+            it from these values.
 
     Returns:
         Scores, float64.
@@ -65,20 +87,22 @@ def class_score(
     if isinstance(target, tuple):
         if len(target) != 2 or target[0] == target[1]:
             raise SettingsError(f"target is {target!r}. Pass one class or two different ones.")
-        first, second = (class_score(outputs, t, scale) for t in target)
+        first, second = (class_score(outputs, t, scale, meaning) for t in target)
         return np.asarray(first - second)
     _check_target(target, class_count(outputs))
     if scale not in ("log_odds", "raw"):
         raise SettingsError(f"scale is {scale!r}. {near_names(str(scale), ('log_odds', 'raw'))}")
     values = outputs.astype(np.float64)
+    meaning = "logits" if scale == "raw" else meaning or meaning_of(outputs)
     if values.shape[1] == 1:
-        return _binary_score(values[:, 0], target, scale)
+        score = values[:, 0] if meaning == "logits" else _log_odds(values[:, 0])
+        return score if target == 1 else -score
     if scale == "raw":
         return np.asarray(values[:, target])
     others = np.delete(values, target, axis=1)
-    if not _in_unit_interval(outputs):
+    if meaning == "logits":
         return np.asarray(values[:, target] - logsumexp(others, axis=1))
-    if np.allclose(values.sum(axis=1), 1.0, atol=_SUM_TOLERANCE):
+    if meaning == "softmax":
         # The others' sum keeps its precision where 1 - p has lost it.
         against = others.sum(axis=1)
         ratio = np.maximum(values[:, target], _TINY) / np.maximum(against, _TINY)
@@ -86,21 +110,9 @@ def class_score(
     return _log_odds(values[:, target])
 
 
-def _binary_score(
-    score: Float[np.ndarray, " samples"], target: int, scale: Scale
-) -> Float[np.ndarray, " samples"]:
-    if scale == "log_odds" and _in_unit_interval(score):
-        score = _log_odds(score)
-    return score if target == 1 else -score
-
-
 def _log_odds(probability: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
     p = np.clip(probability, LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY)
     return np.asarray(np.log(p) - np.log1p(-p))
-
-
-def _in_unit_interval(values: np.ndarray) -> bool:
-    return bool(((values >= 0.0) & (values <= 1.0)).all())
 
 
 def _check_target(target: object, classes: int) -> None:

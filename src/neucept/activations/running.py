@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from neucept.activations.batches import Batch, one_line
+from neucept.activations.batches import Batch, one_line, quoted
 from neucept.errors import InputError, ModelError, SettingsError
 from neucept.runtime import freed_memory_kept
+
+CPU = torch.device("cpu")
 
 
 def plain_model(model: nn.Module) -> nn.Module:
@@ -72,8 +75,11 @@ def check_device(device: str | torch.device) -> torch.device:
         SettingsError: the device does not exist on this machine.
     """
     try:
-        place = torch.device("cpu" if device == "auto" else device)
-        torch.empty(0, device=place)
+        # For names that torch gave up it warns before it fails.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            place = torch.device("cpu" if device == "auto" else device)
+            torch.empty(0, device=place)
     except (
         RuntimeError,
         AssertionError,
@@ -81,9 +87,12 @@ def check_device(device: str | torch.device) -> torch.device:
         ValueError,
         ImportError,
     ) as error:
+        # The text of a failed assertion asks to report a bug to torch.
+        asserts = "INTERNAL ASSERT" in str(error)
+        reason = "torch cannot use it" if asserts else one_line(error)
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise SettingsError(
-            f"Device {str(device)!r} does not exist here ({one_line(error)}). "
+            f"Device {str(device)!r} does not exist here ({reason}). "
             f"Pass 'auto' or one of {', '.join(there)}."
         ) from error
     if place.type == "meta":
@@ -117,7 +126,7 @@ def evaluation_mode(
     homes = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     # One that its owner spread over several devices stays spread.
     spread = device in (None, "auto") and len(homes) > 1
-    with freed_memory_kept(), _random_state(place), torch.no_grad():
+    with freed_memory_kept(), random_state_kept(place), torch.no_grad():
         state = _State(model)
         try:
             state.enter(place, moves=not spread and homes not in (set(), {_indexed(place)}))
@@ -180,7 +189,12 @@ def _indexed(place: torch.device) -> torch.device:
 
 
 @contextmanager
-def _random_state(place: torch.device) -> Iterator[None]:
+def random_state_kept(place: torch.device = CPU) -> Iterator[None]:
+    """Put the random generators of torch, numpy and Python back at the end, also after an error.
+
+    Args:
+        place: A device whose own generator is put back too.
+    """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = [_indexed(place)] if place.type == "cuda" else []
     try:
@@ -216,10 +230,11 @@ def forward(
         outputs = model(inputs)
     except InputError:
         raise
-    except Exception as error:
+    # A network that ends the program must not pass for a study that went well.
+    except (Exception, SystemExit) as error:
         raise ModelError(
             f"The model failed on {batch.name}, {_type(inputs)} of shape {tuple(inputs.shape)}: "
-            f"{type(error).__name__}: {one_line(error)}. {_advice(error)}"
+            f"{quoted(error)}. {_advice(error)}"
         ) from error
     return _checked(outputs, len(batch))
 
@@ -228,7 +243,9 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "Take the exit out of its forward pass."
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return "Pass a smaller batch_size."
     return "Pass inputs as the network was trained on: shape, type, device."

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from zarr.storage import LocalStore, MemoryStore
 
-from neucept.activations.batches import check_ids, check_labels
+from neucept.activations.batches import check_ids, check_labels, one_line
 from neucept.activations.neurons import Layout
 from neucept.activations.outputs import Scale, class_count, class_score, predictions_of
 from neucept.activations.writer import (
@@ -69,11 +69,10 @@ class Activations:
             ids: A name for each sample; positions by default.
 
         Raises:
-            DataError: shapes do not fit together, a value is NaN or infinite, or nothing is there.
+            DataError: shapes do not fit together, a value is no number, NaN or infinite, or
+                nothing is there.
         """
-        matrices = {str(name): _matrix(f"layer '{name}'", x) for name, x in arrays.items()}
-        if not matrices:
-            raise DataError("There are no layers in arrays. Pass at least one matrix.")
+        matrices = _by_layer(arrays)
         scores = _matrix("outputs", outputs)
         samples = len(scores)
         for name, x in matrices.items():
@@ -318,8 +317,28 @@ class Activations:
                 raise self._damaged(name, f"has shape {shape}")
 
 
+def _by_layer(arrays: object) -> dict[str, Float32[np.ndarray, "samples neurons"]]:
+    if not isinstance(arrays, Mapping):
+        raise DataError(
+            f"arrays is a {type(arrays).__name__}. Pass a mapping of layer names to matrices."
+        )
+    if not arrays:
+        raise DataError("There are no layers in arrays. Pass at least one matrix.")
+    return {str(name): _matrix(f"layer '{name}'", x) for name, x in arrays.items()}
+
+
 def _matrix(what: str, values: Any) -> Float32[np.ndarray, "samples neurons"]:
-    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        # numpy has no bfloat16.
+        values = values.float() if values.is_floating_point() else values
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"The array of {what} is not one table of numbers: {one_line(error)}. "
+            "Pass an array, a dense tensor, or lists of equal length."
+        ) from error
     if array.dtype.kind not in "fiub" or array.ndim != 2 or 0 in array.shape:
         raise DataError(
             f"The array of {what} is {array.dtype} of shape {array.shape}. "

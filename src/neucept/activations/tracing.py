@@ -200,9 +200,8 @@ def weighted_layers(model: nn.Module, example: object) -> tuple[str, ...]:
         ModelError: the model fails on the example or has no layer to study.
         DataError: the example has no samples.
     """
-    batch = next(iter(Batches(example, batch_size=2))).head(2)
     with evaluation_mode(model) as device:
-        chosen = choose_layers(model, trace(model, batch, device), None)
+        chosen = choose_layers(model, trace(model, _first(example), device), None)
     weighted = [
         n for n, call in chosen.items() if call.kind.name in (LINEAR.name, CONVOLUTION.name)
     ]
@@ -228,9 +227,8 @@ def list_layers(model: nn.Module, example: object) -> pd.DataFrame:
         ModelError: the model fails on the example or has no layer to study.
         DataError: the example has no samples.
     """
-    batch = next(iter(Batches(example, batch_size=2))).head(2)
     with evaluation_mode(model) as device:
-        calls = trace(model, batch, device)
+        calls = trace(model, _first(example), device)
     rows = [
         (call.name, call.kind.name, call.layout.shape, call.layout.neurons)
         for call in calls.values()
@@ -241,3 +239,8 @@ def list_layers(model: nn.Module, example: object) -> pd.DataFrame:
             "The model has no submodule that returns one tensor with a row per sample."
         )
     return pd.DataFrame(rows, columns=["name", "kind", "shape", "neurons"])
+
+
+def _first(example: object) -> Batch:
+    """A few samples. Read inside `evaluation_mode`: reading may draw random numbers."""
+    return next(iter(Batches(example, batch_size=2))).head(2)

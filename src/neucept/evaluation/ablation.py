@@ -29,6 +29,7 @@ from neucept.activations import (
     Rerun,
     class_score,
     evaluation_mode,
+    meaning_of,
     predictions_of,
     set_neurons,
 )
@@ -181,6 +182,9 @@ class _Cut:
         self.layer, self.mode, self.target, self.seed = layer, mode, target, seed
         self.ends: dict[int, tuple[float, float]] = {}
         self.layout = acts.layouts[layer]
+        # From all samples with nothing cut: logits that a cut brings into [0, 1] stay logits.
+        self.meaning = meaning_of(acts.outputs)
+        self.uncut = acts.outputs[rows]
         batches = Batches(data, BATCH)
         taken = list(batches.take(rows))
         starts = np.cumsum([0, *(len(batch) for batch in taken)])
@@ -199,7 +203,7 @@ class _Cut:
                 model, layer, batches.take(reference), layout=self.layout, device=device, pool=pool
             )
         self.network = Rerun(model, layer, taken, device)
-        _check_replay(torch.cat(self.network.outputs).numpy(), acts.outputs[rows], layer)
+        _check_replay(torch.cat(self.network.outputs).numpy(), self.uncut, layer)
 
     def curve(
         self,
@@ -220,9 +224,11 @@ class _Cut:
 
     def measure(self, cut: Int[np.ndarray, " cut"]) -> tuple[float, float]:
         """Share still predicted as the target, and its mean probability, with neurons cut."""
-        outputs = torch.cat(self._run(cut) if len(cut) else self.network.outputs).numpy()
-        unchanged = np.mean(predictions_of(outputs) == self.target)
-        return float(unchanged), float(np.mean(expit(class_score(outputs, self.target))))
+        # With nothing cut, the outputs that chose the samples: again they may round otherwise.
+        outputs = torch.cat(self._run(cut)).numpy() if len(cut) else self.uncut
+        unchanged = np.mean(predictions_of(outputs, self.meaning) == self.target)
+        score = class_score(outputs, self.target, meaning=self.meaning)
+        return float(unchanged), float(np.mean(expit(score)))
 
     def _run(self, cut: Int[np.ndarray, " cut"]) -> list[Float[Tensor, "samples classes"]]:
         drawn = None if self.sampler is None else self._drawn(self.sampler, cut)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Int
 from sklearn.metrics import (
     adjusted_mutual_info_score,
@@ -54,11 +56,11 @@ def agreement(
         groups as such.
 
     Raises:
-        DataError: the two differ in length, or there is nothing to compare.
+        DataError: the two differ in length, a sample has no group, or there is nothing to compare.
 
     Source: Vinh, Epps, Bailey (2010) for `ami`; Rosenberg, Hirschberg (2007) for homogeneity.
     """
-    found, truth = np.asarray(labels), np.asarray(known)
+    found, truth = _groups("labels", labels), _groups("known", known)
     if found.ndim != 1 or found.shape != truth.shape or not len(found):
         raise DataError(
             f"labels has shape {found.shape}, known has {truth.shape}. "
@@ -71,6 +73,26 @@ def agreement(
         completeness=float(completeness_score(truth, found)),
         mean_entropy=_mean_entropy(truth, found),
     )
+
+
+def _groups(name: str, values: Any) -> np.ndarray:
+    """The group of each sample, as whole numbers or text."""
+    try:
+        groups = np.asarray(values)
+        if groups.dtype.kind in "iubU" or groups.ndim != 1:
+            return groups
+        numbers = groups.dtype.kind in "fc"
+        missing = np.flatnonzero(~np.isfinite(groups) if numbers else pd.isna(groups))
+        if len(missing):
+            raise DataError(
+                f"{name} has no group for sample {missing[0]} ({groups[missing[0]]}). Leave such "
+                "samples out of both, or give them a group of their own."
+            )
+        return np.asarray(pd.factorize(groups)[0])
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{name} cannot be read as groups: {error}. Pass one number or name per sample."
+        ) from error
 
 
 def _mean_entropy(truth: np.ndarray, found: np.ndarray) -> float:

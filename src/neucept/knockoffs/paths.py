@@ -73,6 +73,8 @@ class LeastSquares:
             coef_init=start,
             tol=effort.tolerance,
             max_iter=effort.most_iterations,
+            # It draws a number even where it takes the columns in order: not from the user's.
+            random_state=0,
         )
         return np.asarray(coefficients)
 

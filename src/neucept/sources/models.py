@@ -100,6 +100,7 @@ def _state_dict(content: object, path: Path) -> dict[str, Any]:
 
 
 def _load_weights(model: nn.Module, state: dict[str, Any], path: Path, spec: str) -> None:
+    _check_real(model, state, path)
     # The original mapping's metadata is dropped on purpose: without it torch fills in the counters
     # (num_batches_tracked) that older files lack.
     try:
@@ -109,6 +110,21 @@ def _load_weights(model: nn.Module, state: dict[str, Any], path: Path, spec: str
             f"The weights in '{path}' are not those of '{spec}': {_difference(model, state)}. "
             "Name the weights of this network, or the factory of the network they belong to."
         ) from error
+
+
+def _check_real(model: nn.Module, state: Mapping[str, Any], path: Path) -> None:
+    """Refuse complex numbers for real weights: torch would drop their imaginary part."""
+    for name, own in model.state_dict().items():
+        if _is_complex(state.get(name)) and not _is_complex(own):
+            raise ModelError(
+                f"The weights in '{path}' are not those of this network: '{name}' holds complex "
+                "numbers, the network's are real. Save its real weights, or name the factory of "
+                "the complex network."
+            )
+
+
+def _is_complex(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_complex()
 
 
 def _difference(model: nn.Module, state: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from neucept.errors import StorageError, StudyError
 from neucept.runtime import TEMPORARY, write_bytes, writing
+from neucept.study.contents import check_columns, check_entries
 
 fcntl: ModuleType | None
 try:
@@ -27,15 +28,8 @@ except ImportError:  # Windows
 FORMAT = 1
 """Version of the folder's layout. A newer one is refused, an older one read or migrated."""
 
-TABLES = (
-    "critical",
-    "edges",
-    "mechanisms",
-    "signature",
-    "samples",
-    "choice",
-    "ablation",
-)
+KIND = "neucept study"
+"""What ``study.json`` says that it is, so that a file of another program is not taken for ours."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +56,10 @@ class Study:
             The study; tables are read when they are asked for.
 
         Raises:
-            StudyError: no study there, not finished, or written by a newer version.
+            StudyError: no study there, not finished, incomplete, or written by a newer version.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise StudyError(f"The study's folder is {path!r}. Pass its path, as text or a Path.")
         place = Path(path)
         info = read_info(place)
         if info is None:
@@ -75,16 +71,19 @@ class Study:
                 f"The study in '{place}' is not finished. Run the same 'neucept run' again: "
                 "it goes on where it stopped."
             )
+        check_entries(place, info)
         return cls(place, info)
 
     def _table(self, name: str) -> pd.DataFrame:
         try:
-            return pd.read_parquet(self.path / f"{name}.parquet")
+            table = pd.read_parquet(self.path / f"{name}.parquet")
         except (OSError, ValueError) as error:
             raise StudyError(
                 f"Cannot read '{name}.parquet' of the study in '{self.path}': {error}. "
                 "Run 'neucept run' again to make it anew."
             ) from error
+        check_columns(self.path, name, table.columns)
+        return table
 
     @cached_property
     def critical(self) -> pd.DataFrame:
@@ -159,13 +158,19 @@ def read_info(place: Path) -> dict[str, Any] | None:
 def _parsed(place: Path, content: bytes) -> dict[str, Any]:
     try:
         info = json.loads(content)
+        if not _is_ours(info):
+            raise StudyError(
+                f"'{place / 'study.json'}' was not written by neucept. "
+                "Choose another folder, or empty this one."
+            )
         version = int(info["format"])
         if version <= FORMAT:
-            for part in ("identity", "stages", "seconds", "sizes"):
-                info[part] = dict(info.get(part, {}))
+            info |= {part: dict(info[part]) for part in ("identity", "stages")}
+            info |= {part: dict(info.get(part, {})) for part in ("seconds", "sizes")}
     except (ValueError, KeyError, TypeError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else error
         raise StudyError(
-            f"'{place / 'study.json'}' is damaged ({error}). "
+            f"'{place / 'study.json'}' is damaged ({what}). "
             "Restore it, or remove the folder and run the study again."
         ) from error
     if version > FORMAT:
@@ -174,6 +179,13 @@ def _parsed(place: Path, content: bytes) -> dict[str, Any]:
             "Update neucept to open it."
         )
     return dict(info)
+
+
+def _is_ours(info: object) -> bool:
+    # The first studies did not say what they are.
+    return isinstance(info, dict) and (
+        info.get("kind") == KIND or {"identity", "stages"} <= info.keys()
+    )
 
 
 def _locked(place: Path) -> int | None:
@@ -224,19 +236,41 @@ class Workplace:
         self.place = place
         info = read_info(place)
         self._lock = _locked(place)
-        if info is None or not info.get("stages"):
-            # Nothing was finished there, so a network or data that has been mended is no other.
-            info = {"format": FORMAT, "identity": dict(identity), "stages": {}, "seconds": {}}
+        try:
+            self.info = self._taken_over(info or {}, identity)
+            self._sweep()
+            self.save()
+        except BaseException:
+            self.close()
+            raise
+
+    def _taken_over(self, info: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str, Any]:
+        stages = info.get("stages", {})
+        accepted = info.get("accepted", False) or not stages.keys() <= {"capture"}
+        if not accepted:
+            # Refused or cut short at the start: what has been mended since is no other study.
+            # What was captured is kept; whether it may be used, its key decides.
+            kept = {part: dict(info.get(part, {})) for part in ("stages", "seconds", "sizes")}
+            return {"kind": KIND, "format": FORMAT, "identity": dict(identity), **kept}
         for what, value in identity.items():
-            if info["identity"].get(what) != value:
-                self.close()
+            if info["identity"].get(what) == value:
+                continue
+            if what == "set of samples" and "kind" not in info:
+                # Their samples were digested by batch, which cannot be compared with this.
                 raise StudyError(
-                    f"'{place}' holds a study of another {what}. "
-                    "Choose another folder with 'to', or remove this one."
+                    f"The study in '{self.place}' was made by an earlier neucept and cannot be "
+                    "continued. Choose another folder with 'to', or remove this one."
                 )
-        self.info: dict[str, Any] = info
-        self._sweep()
-        self.save()
+            raise StudyError(
+                f"'{self.place}' holds a study of another {what}. "
+                "Choose another folder with 'to', or remove this one."
+            )
+        return {**info, "kind": KIND}
+
+    def accept(self) -> None:
+        """Say that the samples are fit for the study: from now on the folder is its own."""
+        if not self.info.get("accepted"):
+            self.save(accepted=True)
 
     def close(self) -> None:
         """Let other runs work in the folder."""

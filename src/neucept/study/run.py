@@ -16,23 +16,27 @@ import pandas as pd
 import torch
 from torch import nn
 
-from neucept.activations import Activations, Batches, capture
+from neucept.activations import Activations, Batches, capture, random_state_kept
 from neucept.critical import Critical, find_critical
-from neucept.errors import DataError, SettingsError
+from neucept.errors import DataError
 from neucept.evaluation import ablate, agreement
 from neucept.mechanisms import Mechanisms, discover_mechanisms
 from neucept.runtime import Checkpoints, Progress, digest, read_arrays, write_arrays
 from neucept.sources import class_index
+from neucept.study.checks import check_samples
 from neucept.study.evidence import layer_entries, mechanism_tables, sample_table
 from neucept.study.folder import Study, Workplace
-from neucept.study.identity import check_same_outputs, identity_of, layers_to_capture
+from neucept.study.identity import (
+    check_repeatable,
+    check_same_outputs,
+    identity_of,
+    layers_to_capture,
+)
 from neucept.study.pictures import write_pictures
 from neucept.study.settings import StudySettings
 
-FEWEST_SAMPLES = 30
-"""Predicted samples of the class without which mechanisms mean nothing."""
 
-
+@random_state_kept()
 def run_study(
     model: nn.Module,
     data: Any,
@@ -52,7 +56,8 @@ def run_study(
         data: A Dataset, DataLoader, tensor or re-iterable of batches, of inputs or (input, label).
         target: Index or name of the class whose predictions are studied.
         to: The study folder. A study that was cut short there is resumed; one that is finished is
-            brought up to date with the settings; one of another network or data is refused.
+            brought up to date with the settings; one of another network, data or class is
+            refused.
         settings: Every option.
         classes: Names of the classes, in the order of the network's outputs.
         known: Sub-classes known from elsewhere, one per sample of `data`; they only score the
@@ -73,11 +78,13 @@ def run_study(
         )
     batches = Batches(data, settings.batch_size)
     index = class_index(target, classes)
+    check_repeatable(model, batches, settings.device)
     place = Workplace(Path(to), identity_of(model, batches, index))
     try:
         run = _Run(model, data, batches, index, settings, place, progress)
         acts = run.capture()
-        run.check_samples(acts, classes, known)
+        check_samples(acts, index, classes, known)
+        place.accept()
         crit = run.critical(acts)
         mech = run.mechanisms(acts, crit)
         run.tables(acts, mech)
@@ -121,22 +128,29 @@ class _Run:
         settings: Mapping[str, Any],
         files: tuple[str, ...],
         compute: Callable[[], None],
-    ) -> None:
-        """Compute a stage unless it was finished with the same settings after the same stage."""
+    ) -> bool:
+        """Compute a stage unless it was finished with the same settings after the same stage.
+
+        Returns:
+            Whether it was computed.
+        """
         key = digest(name, self.keys.get(after or ""), dict(settings), version("neucept"))
         self.keys[name] = key
         if self.place.has(name, key, files):
-            return
+            return False
         begun = perf_counter()
         compute()
         self.place.unfinish()
         self.place.finish(name, key, perf_counter() - begun, files)
+        return True
 
     def capture(self) -> Activations:
         store = self.place.place / "activations.zarr"
         layers = layers_to_capture(self.model, self.data, self.settings)
+        identity = self.place.info["identity"]
         kept = {
-            "identity": self.place.info["identity"],
+            # Not the class: what a network gives for a sample does not depend on the question.
+            "identity": {what: name for what, name in identity.items() if what != "class"},
             "layers": layers,
             "pool": self.settings.pool,
         }
@@ -153,32 +167,11 @@ class _Run:
                 progress=self.progress,
             )
 
-        self.stage("capture", None, kept, ("activations.zarr",), compute)
+        fresh = self.stage("capture", None, kept, ("activations.zarr",), compute)
         acts = Activations.open(store)
-        check_same_outputs(self.model, self.batches, acts, self.settings.device)
+        if not fresh:
+            check_same_outputs(self.model, self.batches, acts, self.settings.device)
         return acts
-
-    def check_samples(
-        self, acts: Activations, classes: Sequence[str] | None, known: Sequence[int] | None
-    ) -> None:
-        """Refuse, before anything long, what later stages could not use."""
-        if known is not None and len(known) != acts.n_samples:
-            raise DataError(
-                f"known has {len(known)} entries for {acts.n_samples} samples. Pass one for each."
-            )
-        width = max(acts.outputs.shape[1], 2)
-        if self.target >= width:
-            raise SettingsError(f"target is {self.target}, but the network has {width} classes.")
-        if classes is not None and len(classes) != width:
-            raise SettingsError(f"{len(classes)} class names were given for {width} classes.")
-        counts = np.bincount(acts.predictions, minlength=width)
-        if counts[self.target] < FEWEST_SAMPLES:
-            often = ", ".join(f"{c} ({counts[c]})" for c in np.argsort(-counts)[:3] if counts[c])
-            raise DataError(
-                f"{counts[self.target]} of {acts.n_samples} samples are predicted as class "
-                f"{self.target}; a study needs at least {FEWEST_SAMPLES}. "
-                f"Most are predicted as {often}. Give more samples, or another class."
-            )
 
     def critical(self, acts: Activations) -> Critical:
         search = self.settings.search
@@ -196,7 +189,8 @@ class _Run:
             found.save(self.place.place)
 
         files = ("critical.parquet", "edges.parquet", "kept.parquet", "critical.json")
-        self.stage("critical neurons", "capture", asdict(search), files, compute)
+        chosen = {"target": self.target, **asdict(search)}
+        self.stage("critical neurons", "capture", chosen, files, compute)
         return Critical.load(self.place.place)
 
     def mechanisms(self, acts: Activations, crit: Critical) -> Mechanisms:

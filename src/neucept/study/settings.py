@@ -90,6 +90,8 @@ class StudySettings:
         _one_of("pool", self.pool, ("mean", "max", "none"))
         for mode in self.ablation_modes:
             _one_of("ablation_modes", mode, ABLATION_MODES)
+            if self.ablation_modes.count(mode) > 1:
+                raise SettingsError(f"ablation_modes names {mode!r} twice. Name each mode once.")
         for name, least in _WHOLE_NUMBERS.items():
             value = getattr(self, name)
             if name not in _MAY_ALSO_BE or value != _MAY_ALSO_BE[name]:

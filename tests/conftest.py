@@ -12,16 +12,19 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 # Where arrays are handled. Settings check themselves, and their own errors are what tests want.
+SOURCE = Path(__file__).parents[1] / "src" / "neucept"
+KNOCKOFFS = {file.stem for file in (SOURCE / "knockoffs").glob("[a-z]*.py")} - {"asked"}
 CHECKED = (
     "activations",
     "critical.chain",
+    "critical.layer",
     "critical.record",
     "evaluation",
-    "knockoffs",
+    *(f"knockoffs.{name}" for name in sorted(KNOCKOFFS)),
+    "mechanisms",
+    "study.pictures",
 )
-install_import_hook(
-    [f"neucept.{part}" for part in (*CHECKED, "mechanisms", "study.pictures")], "beartype.beartype"
-)
+install_import_hook([f"neucept.{part}" for part in CHECKED], "beartype.beartype")
 
 import pytest
 import torch

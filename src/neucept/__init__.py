@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neucept.evaluation import Agreement as Agreement
     from neucept.evaluation import ablate as ablate
     from neucept.evaluation import agreement as agreement
+    from neucept.evaluation import decoy_activations as decoy_activations
     from neucept.evaluation import planted_data as planted_data
     from neucept.evaluation import planted_network as planted_network
     from neucept.knockoffs import Audit as Audit
@@ -54,6 +55,7 @@ _HOME = {
     "agreement": "evaluation",
     "audit": "knockoffs",
     "capture": "activations",
+    "decoy_activations": "evaluation",
     "discover_mechanisms": "mechanisms",
     "find_critical": "critical",
     "fit_sampler": "knockoffs",

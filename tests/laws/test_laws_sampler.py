@@ -28,7 +28,7 @@ def deviations(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("design", DESIGNS)
 def test_joint_second_moments(design: str, copies: int) -> None:
     x = gaussian(design, SAMPLES, NEURONS, np.random.default_rng(1))
-    sampler = fit_sampler(x)
+    sampler = fit_sampler(x, "gaussian")
     drawn = sampler.draw(x, knockoffs=copies, seed=2)
     columns = np.hstack([x, *(drawn[:, :, m] for m in range(copies))])
     sigma = covariance(design, NEURONS) * np.outer(scales(NEURONS), scales(NEURONS))
@@ -46,7 +46,9 @@ def test_swap_exchangeability(design: str, copies: int) -> None:
     """Waves in random directions cannot tell a layer from one with originals traded for copies."""
     random = np.random.default_rng(3)
     x = gaussian(design, SAMPLES, NEURONS, random)
-    everything = np.concatenate([x[:, :, None], fit_sampler(x).draw(x, copies, seed=4)], axis=2)
+    everything = np.concatenate(
+        [x[:, :, None], fit_sampler(x, "gaussian").draw(x, copies, seed=4)], axis=2
+    )
     everything = (everything - x.mean(0)[:, None]) / x.std(0)[:, None]
     traded = everything.copy()
     for j in range(NEURONS):
@@ -62,7 +64,7 @@ def test_swap_exchangeability(design: str, copies: int) -> None:
 def test_knockoffs_keep_their_distance() -> None:
     """A copy that equals its original is exchangeable too, and useless."""
     x = gaussian("ar 0.5", SAMPLES, NEURONS, np.random.default_rng(1))
-    drawn = fit_sampler(x).draw(x, knockoffs=1, seed=2)[:, :, 0]
+    drawn = fit_sampler(x, "gaussian").draw(x, knockoffs=1, seed=2)[:, :, 0]
     between = [np.corrcoef(x[:, j], drawn[:, j])[0, 1] for j in range(NEURONS)]
     assert max(between) < 0.6
 
@@ -70,7 +72,7 @@ def test_knockoffs_keep_their_distance() -> None:
 @pytest.mark.parametrize("chosen", [[3], [7, 2, 3]])
 def test_conditional_draws_complete_the_rest(chosen: list[int]) -> None:
     x = gaussian("ar 0.8", SAMPLES, NEURONS, np.random.default_rng(5))
-    sampler = fit_sampler(x)
+    sampler = fit_sampler(x, "gaussian")
     drawn = sampler.resample(x, chosen, n=2, seed=6)
     sigma = covariance("ar 0.8", NEURONS) * np.outer(scales(NEURONS), scales(NEURONS))
     for k in range(2):
@@ -87,7 +89,7 @@ def test_conditional_draws_complete_the_rest(chosen: list[int]) -> None:
 
 def test_conditional_draws_do_not_look_at_the_neuron() -> None:
     x = gaussian("ar 0.8", 500, NEURONS, np.random.default_rng(8))
-    sampler = fit_sampler(x)
+    sampler = fit_sampler(x, "gaussian")
     changed = x.copy()
     changed[:, [3, 4]] = 1e3
     np.testing.assert_array_equal(

@@ -26,7 +26,7 @@ def null_wins(kind: str, copies: int, targets: int, repeats: int, joint: bool) -
         weights = np.zeros((NEURONS, targets))
         weights[list(SERVING)] = random.standard_normal((len(SERVING), targets))
         y = z @ weights + 2 * random.standard_normal((len(x), targets))
-        drawn = fit_sampler(x).draw(x, copies, seed=repeat)
+        drawn = fit_sampler(x, "gaussian").draw(x, copies, seed=repeat)
         if joint:
             outcomes = [contest(statistic.joint(x, drawn, y, random))]
         else:
@@ -65,7 +65,7 @@ def test_serving_neurons_win() -> None:
     random = np.random.default_rng(0)
     x = gaussian("ar 0.5", 600, NEURONS, random)
     y = ((x - x.mean(0)) / x.std(0))[:, SERVING].sum(1) + random.standard_normal(600)
-    drawn = fit_sampler(x).draw(x, 4, seed=1)
+    drawn = fit_sampler(x, "gaussian").draw(x, 4, seed=1)
     outcome = contest(KINDS["lasso"].joint(x, drawn, y[:, None], random))
     assert outcome.original_wins[list(SERVING)].all()
     assert set(np.argsort(-outcome.margin)[: len(SERVING)]) == set(SERVING)

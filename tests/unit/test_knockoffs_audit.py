@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,8 @@ import pytest
 from designs import gaussian
 
 from neucept.errors import DataError, SettingsError, StorageError
-from neucept.knockoffs import fit_sampler, select
-from neucept.knockoffs.audit import Audit, audit
+from neucept.knockoffs import audit, fit_sampler, run_selection, select
+from neucept.knockoffs.audit import Audit
 from neucept.knockoffs.density import KINDS
 from neucept.knockoffs.lasso import Lasso, SeparateFits
 from neucept.knockoffs.planting import PLANTED, plant, score
@@ -27,8 +28,8 @@ QUICK = {
     "n_jobs": 1,
 }
 
-# The package may offer the function under the name of its module.
-MODULE = sys.modules[audit.__module__]
+# The package offers a function under the name of this module.
+MODULE = sys.modules[Audit.__module__]
 
 
 @pytest.fixture(scope="module")
@@ -197,11 +198,11 @@ def test_each_target_is_filtered_on_its_own(x) -> None:
 def test_each_repeat_has_targets_and_knockoffs_of_its_own(x, monkeypatch) -> None:
     calls = []
 
-    def recorded(x, y, **settings):
+    def recorded(x, y, *rest, **settings):
         calls.append((y, settings["seed"]))
-        return select(x, y, **settings)
+        return run_selection(x, y, *rest, **settings)
 
-    monkeypatch.setattr(MODULE, "select", recorded)
+    monkeypatch.setattr(MODULE, "run_selection", recorded)
     audit(x, **QUICK, kinds=["linear", "relu"])
     assert [y.shape for y, _ in calls] == [(300, 4), (300, 4)]
     assert calls[0][1] != calls[1][1]
@@ -245,11 +246,11 @@ def test_a_sampler_is_fitted_once_or_never(x, monkeypatch) -> None:
 def test_every_setting_reaches_the_selection(x, monkeypatch) -> None:
     seen = []
 
-    def recorded(x, y, **settings):
-        seen.append(settings)
-        return select(x, y, **settings)
+    def recorded(x, y, sampler, asked, *rest, **settings):
+        seen.append({**asdict(asked), **settings})
+        return run_selection(x, y, sampler, asked, *rest, **settings)
 
-    monkeypatch.setattr(MODULE, "select", recorded)
+    monkeypatch.setattr(MODULE, "run_selection", recorded)
     asked = {"fdr": 0.3, "knockoffs": 3, "draws": 2, "dither": 0.25, "rows": 120}
     found = audit(x, **QUICK | asked, kinds=["linear"], noises=[0.5])
     for settings in seen:

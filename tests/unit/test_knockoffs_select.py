@@ -46,9 +46,9 @@ def test_serving_neurons_are_selected(layer) -> None:
 
 def test_settings_tell_what_was_chosen_and_are_plain(layer) -> None:
     x, y = layer
-    settings = knockoffs.select(x, y[:, 0], n_jobs=2).settings
+    settings = knockoffs.select(x, y[:, 0], sampler="gaussian", statistic="lasso").settings
     assert json.loads(json.dumps(settings)) == settings
-    wanted = {"knockoffs": 16, "draws": 20, "dither": 0.0, "level": 0.05, "fewest": 2}
+    wanted = {"knockoffs": 16, "draws": 20, "level": 0.05, "fewest": 2}
     assert {name: settings[name] for name in wanted} == wanted
     assert settings["samples"] == 600
     assert settings["targets"] == "joint"
@@ -56,10 +56,18 @@ def test_settings_tell_what_was_chosen_and_are_plain(layer) -> None:
     assert settings["sampler"]["kind"] == "gaussian"
     assert settings["statistic"]["kind"] == "lasso"
     assert settings["rows"] == 600
-    assert set(settings["why"]) == {
-        *("sampler", "statistic", "knockoffs", "draws", "dither", "rows")
-    }
+    assert set(settings["why"]) == {"knockoffs", "draws", "dither", "rows"}
+    assert settings["dither"] in {rung["dither"] for rung in settings["tried"]}
+    assert settings["audit"]["passes"]
     assert select(x, y[:, 0], draws=2, knockoffs=2).settings["why"].keys() == {"rows"}
+
+
+def test_left_to_itself_it_takes_the_mixture_and_the_network(layer) -> None:
+    x, y = layer
+    found = knockoffs.select(x, y[:, 0], dither=0.25, draws=1, knockoffs=4)
+    assert found.settings["sampler"]["kind"] == "mixture"
+    assert found.settings["statistic"]["kind"] == "network"
+    assert set(found.settings["why"]) == {"sampler", "statistic", "rows"}
 
 
 def test_one_draw_is_knockoff_plus(layer) -> None:

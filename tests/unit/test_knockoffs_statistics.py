@@ -9,7 +9,7 @@ from neucept.knockoffs.lasso import Lasso, SeparateFits
 
 
 def test_names_and_objects() -> None:
-    assert statistics.find_statistic("auto") is statistics.KINDS["lasso"]
+    assert statistics.find_statistic("auto") is statistics.KINDS["network"]
     mine = Lasso(folds=4)
     assert statistics.find_statistic(mine) is mine
     with pytest.raises(SettingsError, match="no statistic 'laso'.*Did you mean 'lasso'"):

@@ -2,45 +2,32 @@
 
 At the top the target is the class score. Below it, on the chain, the targets of a layer are the
 critical neurons just found in the layer above; on the direct route every layer is asked about the
-class score. Each step is one call of `knockoffs.select`; this module only decides what is asked.
+class score. Each step is one selection of `knockoffs`; this module only decides what is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import version
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from neucept.activations import Activations
-from neucept.critical.core import CoreCurve, find_core
+from neucept.critical.core import CoreCurve
+from neucept.critical.layer import Targets, Work, distinct
 from neucept.critical.record import CLASS_SCORE, EDGE_COLUMNS, KEPT_COLUMNS, NODE_COLUMNS, Critical
 from neucept.critical.settings import Search
 from neucept.errors import DataError, ModelError, SettingsError, near_names
-from neucept.knockoffs import (
-    FEWEST_PLANTED,
-    Audit,
-    Sampler,
-    Selection,
-    audit,
-    fit_sampler,
-    select,
-    select_both,
-)
+from neucept.knockoffs import Selection
 from neucept.runtime import (
     Checkpoints,
     Progress,
-    derived_seed,
-    digest,
     generator,
     is_whole,
-    run_tasks,
 )
 
 
@@ -101,7 +88,8 @@ def find_critical(
     for one in _classes(target):
         acts.class_score(one, search.scale)
     layers = _layers_to_search(acts, search)
-    walk = _Walk(acts, search, layers, n_jobs, progress, checkpoints or Checkpoints(None))
+    work = Work(acts, search, n_jobs, progress, checkpoints or Checkpoints(None))
+    walk = _Walk(acts, search, layers, work)
     if isinstance(target, int | np.integer):
         return walk.backwards(int(target))
     return {int(t): walk.backwards(int(t)) for t in target}
@@ -127,49 +115,29 @@ def _layers_to_search(acts: Activations, search: Search) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Targets:
-    """What a layer is asked about: columns of numbers and where each comes from."""
-
-    values: Float[np.ndarray, "samples targets"]
-    layer: str
-    neurons: tuple[int, ...]
-
-    @property
-    def words(self) -> str:
-        if self.layer == CLASS_SCORE:
-            return "the class score"
-        count = len(self.neurons)
-        return f"the {count} critical neuron{'s' * (count != 1)} of {self.layer}"
-
-
-@dataclass(frozen=True)
 class _Walk:
-    """One way through the layers; what classes share (densities, audits) is kept between them."""
+    """One way through the layers; classes share the work on them."""
 
     acts: Activations
     search: Search
     layers: tuple[str, ...]
-    n_jobs: int | None
-    progress: Progress | None
-    checkpoints: Checkpoints
-    samplers: dict[tuple[str, str], Sampler] = field(default_factory=dict)
-    audits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    work: Work
 
     def backwards(self, target: int) -> Critical:
         score = self.acts.class_score(target, self.search.scale)[:, None]
         population = self._population(target)
-        top = _Targets(score, CLASS_SCORE, (-1,))
+        top = Targets(score, CLASS_SCORE, (-1,))
         asked, nodes, edges, kept = top, [], [], []
         messages: dict[str, str] = {}
         settings: dict[str, dict[str, Any]] = {}
         for step, layer in enumerate(reversed(self.layers)):
             begun = perf_counter()
             rows = self._rows(population, step)
-            node, edge = self._select(layer, asked, rows, population)
+            node, edge = self.work.select(layer, asked, rows, population)
             nodes.append(_node_frame(layer, node))
             if edge is not None:
                 edges.append(_edge_frame(layer, asked, edge))
-            core = self._core(layer, asked, rows, node)
+            core = self.work.core(layer, asked, rows, node)
             if core is not None:
                 kept.append(_kept_frame(layer, core))
             messages[layer] = node.message
@@ -182,7 +150,7 @@ class _Walk:
                 "set_aside": {str(k): v for k, v in node.set_aside.items()},
                 "seconds": round(perf_counter() - begun, 3),
                 "known": None if core is None else core.known,
-                "audit": self._audit(layer, rows, population, node),
+                "audit": self.work.audit(layer, rows, population, node),
             }
             asked = self._next(layer, node, top, messages)
         return Critical(
@@ -215,157 +183,16 @@ class _Walk:
         shuffled = generator(self.search.seed, "split rows").permutation(population)
         return np.sort(np.array_split(shuffled, len(self.layers))[step])
 
-    def _select(
-        self,
-        layer: str,
-        asked: _Targets,
-        rows: Int[np.ndarray, " rows"],
-        population: Int[np.ndarray, " everyone"],
-    ) -> tuple[Selection, Selection | None]:
-        x = self.acts.matrix(layer, rows=rows)
-        y = asked.values[rows]
-        seed = derived_seed(self.search.seed, "layer", layer)
-        pairs = self.search.edges and y.shape[1] > 1
-        everyone = digest(population)
-        key = digest(x, y, self.search.select_settings, seed, pairs, everyone, version("neucept"))
-
-        def compute() -> dict[str, np.ndarray]:
-            options = self._options(layer, x, population, everyone, seed)
-            found: tuple[Selection, ...]
-            if not pairs:
-                found = (select(x, y, **options),)
-            elif self.search.statistic == "network":
-                # A network for every pair would take hours on wide layers.
-                lines = {**options, "statistic": "lasso", "targets": "separate"}
-                found = (select(x, y, **options), select(x, y, **lines))
-            else:
-                found = select_both(x, y, **options)
-            return {
-                f"{name} {part}": array
-                for name, selection in zip(("node", "edge"), found, strict=False)
-                for part, array in selection.to_arrays().items()
-            }
-
-        try:
-            arrays = self.checkpoints.recall(key, compute)
-        except DataError as error:
-            raise DataError(f"Layer '{layer}': {error}") from error
-        node = _selection(arrays, "node")
-        if not self.search.edges:
-            return node, None
-        return node, (_selection(arrays, "edge") if pairs else node)
-
-    def _options(
-        self,
-        layer: str,
-        x: Float[np.ndarray, "rows neurons"],
-        population: Int[np.ndarray, " everyone"],
-        everyone: str,
-        seed: int,
-    ) -> dict[str, Any]:
-        # The density is fitted on the whole population, whatever rows are tested.
-        if (layer, everyone) not in self.samplers:
-            whole = x if len(x) == len(population) else self.acts.matrix(layer, rows=population)
-            self.samplers[layer, everyone] = fit_sampler(whole, self.search.sampler, seed)
-        progress = self.progress
-        return {
-            **self.search.select_settings,
-            "sampler": self.samplers[layer, everyone],
-            "seed": seed,
-            "n_jobs": self.n_jobs,
-            "progress": None
-            if progress is None
-            else lambda _, done, of: progress(f"critical neurons of {layer}", done, of),
-        }
-
-    def _core(
-        self, layer: str, asked: _Targets, rows: Int[np.ndarray, " rows"], node: Selection
-    ) -> CoreCurve | None:
-        """How few of the critical neurons suffice; None where there are none, or no core is wanted.
-
-        A group of near-copies counts as one: its first member stands for it.
-        """
-        found = _distinct(node)
-        if not found or not self.search.keep:
-            return None
-        x, y = self.acts.matrix(layer, rows=rows).astype(np.float64), asked.values[rows]
-        seed = derived_seed(self.search.seed, "core", layer)
-        neurons = np.array(found, dtype=np.int64)
-        key = digest("core", x, y, neurons, self.search.keep, seed, version("neucept"))
-
-        def compute() -> dict[str, np.ndarray]:
-            # One task, so that it has a task's thread count: bit-equal wherever it runs.
-            jobs = [(x, y, neurons)]
-            (curve,) = run_tasks(
-                partial(find_core, keep=self.search.keep, seed=seed), jobs, n_jobs=1
-            )
-            arrays = {"order": curve.order, "kept": curve.kept, "measured": curve.measured}
-            return {**arrays, "known": np.array(curve.known)}
-
-        arrays = self.checkpoints.recall(key, compute)
-        return CoreCurve(
-            arrays["order"], arrays["kept"], arrays["measured"], float(arrays["known"])
-        )
-
-    def _audit(
-        self,
-        layer: str,
-        rows: Int[np.ndarray, " rows"],
-        population: Int[np.ndarray, " everyone"],
-        node: Selection,
-    ) -> dict[str, Any] | None:
-        """What targets planted on this layer say of the level; None where there is no audit."""
-        promised = self.search.aggregate == "e_values"
-        if not self.search.audit or not promised or node.settings["tested"] <= FEWEST_PLANTED:
-            return None
-        x = self.acts.matrix(layer, rows=rows)
-        seed = derived_seed(self.search.seed, "layer", layer)
-        everyone = digest(population)
-        asked = {**self.search.select_settings, "repeats": self.search.audit}
-        key = digest("audit", x, asked, seed, everyone, version("neucept"))
-        progress = self.progress
-
-        def compute() -> dict[str, np.ndarray]:
-            options = self._options(layer, x, population, everyone, seed)
-            options.pop("aggregate")
-            options["progress"] = (
-                None
-                if progress is None
-                else lambda _, done, of: progress(f"audit of {layer}", done, of)
-            )
-            # Without noise the level is hardest to keep.
-            return audit(x, **options, noises=(0.0,), repeats=self.search.audit).to_arrays()
-
-        if key not in self.audits:
-            found = Audit.from_arrays(self.checkpoints.recall(key, compute))
-            self.audits[key] = found.to_json()
-        return self.audits[key]
-
-    def _next(
-        self, layer: str, node: Selection, top: _Targets, messages: dict[str, str]
-    ) -> _Targets:
+    def _next(self, layer: str, node: Selection, top: Targets, messages: dict[str, str]) -> Targets:
         if self.search.route == "direct":
             return top
-        found = _distinct(node)
+        found = distinct(node)
         if not found:
             below = "The layer below was asked about the class score instead."
             messages[layer] = f"{messages[layer]} {below}".strip()
             return top
         columns = self.acts.matrix(layer)[:, list(found)].astype(np.float64)
-        return _Targets(columns, layer, found)
-
-
-def _selection(arrays: dict[str, np.ndarray], name: str) -> Selection:
-    start = f"{name} "
-    return Selection.from_arrays(
-        {part.removeprefix(start): a for part, a in arrays.items() if part.startswith(start)}
-    )
-
-
-def _distinct(node: Selection) -> tuple[int, ...]:
-    """The selected neurons, most evidence first; of a group of near-copies only the first."""
-    spare = {member for group in node.groups for member in group[1:]}
-    return tuple(int(j) for j in node.neurons if int(j) not in spare)
+        return Targets(columns, layer, found)
 
 
 def _kept_frame(layer: str, core: CoreCurve) -> pd.DataFrame:
@@ -385,7 +212,7 @@ def _node_frame(layer: str, node: Selection) -> pd.DataFrame:
     return node.to_frame().assign(layer=layer)
 
 
-def _edge_frame(layer: str, asked: _Targets, edge: Selection) -> pd.DataFrame:
+def _edge_frame(layer: str, asked: Targets, edge: Selection) -> pd.DataFrame:
     frame = edge.to_frame().assign(layer=layer, target_layer=asked.layer)
     column = frame["target"] if "target" in frame else np.zeros(len(frame), dtype=np.int64)
     return frame.assign(target_neuron=np.asarray(asked.neurons)[column])

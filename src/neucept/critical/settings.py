@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Literal
 
 from neucept.critical.core import check_keep
 from neucept.errors import SettingsError, near_names
-from neucept.knockoffs import check_settings
+from neucept.knockoffs import Asked, check_settings
 from neucept.runtime import check_seed, is_whole
 
 
@@ -34,7 +34,8 @@ class Search:
         edges: Whether to find which target each neuron serves as well. With statistic "network"
             and several targets, by lasso, which is quick enough for every pair.
         audit: How often targets are planted on each layer, one of each kind and without noise, to
-            see whether the level holds there; 0 for no audit, else at least 2.
+            see whether the level holds there; 0 for no audit, else at least 2. A dither that is
+            left to "auto" is chosen by audits and brings one with it.
         keep: Share of what a layer tells about its targets that its core is to keep, in (0, 1];
             0 for no core.
         seed: Every draw derives its own randomness from it; at least 0.
@@ -74,7 +75,7 @@ class Search:
             if value not in known:
                 raise SettingsError(f"{name} is {value!r}. {near_names(str(value), known)}")
         check_seed(self.seed)
-        check_settings(**self.select_settings)
+        check_settings(self.asked, self.sampler)
         for name in ("split", "edges"):
             if not isinstance(getattr(self, name), bool):
                 raise SettingsError(f"{name} is {getattr(self, name)!r}. Pass True or False.")
@@ -87,10 +88,10 @@ class Search:
             raise SettingsError(f"layers is {layers!r}. Pass a tuple of names, or None for all.")
 
     @property
-    def select_settings(self) -> dict[str, Any]:
-        """The part of the settings that `select` takes, without the seed."""
-        names = ("fdr", "sampler", "statistic", "knockoffs", "draws", "dither", "rows", "aggregate")
-        return {name: getattr(self, name) for name in names}
+    def asked(self) -> Asked:
+        """The part of the settings that a selection takes, without sampler and seed."""
+        own = {entry.name for entry in fields(self)}
+        return Asked(**{f.name: getattr(self, f.name) for f in fields(Asked) if f.name in own})
 
 
 def paper_recipe(draws: int = 50, fdr: float = 0.1, seed: int = 0) -> Search:

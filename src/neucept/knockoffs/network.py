@@ -14,6 +14,8 @@ from torch import Tensor, nn
 QUANTILES = 256
 """Steps of the ranks that the network sees beside the values."""
 
+MANY_ROWS, FEWEST_STEPS = 10_000, 300
+
 _ROWS = 2000
 """Rows whose gradients are taken at once."""
 
@@ -32,40 +34,47 @@ class Network:
     fit knows which column is the original. A penalty on each column's weights leaves columns out
     that are of no use.
 
+    Neurons of a layer, and knockoffs with their originals, are strongly correlated, and gradient
+    steps are slow where columns hardly differ. So the steps are taken in coordinates in which the
+    columns are nearly uncorrelated; penalty and importance are those of the columns themselves.
+
     Attributes:
         hidden: Units of each hidden layer.
-        steps: Of the optimiser.
+        steps: Of the optimiser at 10,000 rows or more; with fewer rows in proportion, at least 300.
         batch: Rows in each step, at most half of all.
         rate: Largest learning rate; it rises and falls once.
         penalty: On the length of a column's first weights, times sqrt(log(columns) / rows).
+        ridge: Variance below which directions of the columns are not stretched to unit variance,
+            in units of a column's.
 
     Source: Lu, Fan, Lv, Noble (2018), "DeepPINK", for networks on knockoffs side by side; Yuan and
     Lin (2006) for the penalty.
     """
 
     hidden: int = 24
-    steps: int = 500
+    steps: int = 1000
     batch: int = 500
     rate: float = 0.01
     penalty: float = 0.125
+    ridge: float = 0.1
 
     def separate(
         self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
     ) -> Float[np.ndarray, "neurons columns targets"]:
         """One network for each target; none sees another target."""
-        return self._separate(_Inputs.of(z, knockoffs), y, random)
+        return self._separate(_Inputs.of(z, knockoffs, self.ridge), y, random)
 
     def joint(
         self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
     ) -> Float[np.ndarray, "neurons columns"]:
         """One network with an output for each target."""
-        return self._joint(_Inputs.of(z, knockoffs), y, random)
+        return self._joint(_Inputs.of(z, knockoffs, self.ridge), y, random)
 
     def both(
         self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
     ) -> tuple[Float[np.ndarray, "neurons columns"], Float[np.ndarray, "neurons columns targets"]]:
         """What `joint` and `separate` return; they share nothing but the inputs."""
-        inputs = _Inputs.of(z, knockoffs)
+        inputs = _Inputs.of(z, knockoffs, self.ridge)
         together = self._joint(inputs, y, random)
         if y.shape[1] == 1:
             return together, together[:, :, None]
@@ -78,13 +87,13 @@ class Network:
     def _joint(
         self, inputs: _Inputs, y: Targets, random: np.random.Generator
     ) -> Float[np.ndarray, "neurons columns"]:
-        wanted = _standard(y, inputs.columns.device)
+        wanted = _standard(y, inputs.whitened.device)
         return np.asarray(self._fit(inputs, wanted[:, None, :], random)[0])
 
     def _separate(
         self, inputs: _Inputs, y: Targets, random: np.random.Generator
     ) -> Float[np.ndarray, "neurons columns targets"]:
-        wanted = _standard(y, inputs.columns.device)
+        wanted = _standard(y, inputs.whitened.device)
         return np.moveaxis(self._fit(inputs, wanted[:, :, None], random), 0, 2)
 
     def _fit(
@@ -96,54 +105,121 @@ class Network:
         """Train all networks at once, each on its own outputs."""
         chance = torch.Generator().manual_seed(int(random.integers(2**62)))
         networks = _Networks.start(inputs, y.shape[1], y.shape[2], self.hidden, chance)
+        whitened, whitening = inputs.whitened, inputs.whitening
         samples, columns = len(y), inputs.neurons * inputs.copies
         weight = self.penalty * math.sqrt(math.log(columns + 1) * y.shape[2] / samples)
         batch = min(self.batch, samples // 2)
-        optimiser = torch.optim.AdamW(networks.parameters(), lr=self.rate, weight_decay=1e-3)
+        steps = min(self.steps, max(FEWEST_STEPS, self.steps * samples // MANY_ROWS))
+        optimiser = torch.optim.AdamW(
+            networks.parameters(), lr=self.rate, weight_decay=1e-3, fused=True
+        )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self.rate, total_steps=self.steps, pct_start=0.2
+            optimiser, self.rate, total_steps=steps, pct_start=0.2
         )
         order = torch.empty(0, dtype=torch.long)
-        for _ in range(self.steps):
+        for _ in range(steps):
             if len(order) < batch:
                 order = torch.randperm(samples, generator=chance)
             rows, order = order[:batch].to(y.device), order[batch:]
-            error = (networks(inputs.columns[rows]) - y[rows].transpose(0, 1)).square()
-            loss = error.mean(1).sum() + weight * networks.lengths().sum()
+            error = (networks(whitened[rows]) - y[rows].transpose(0, 1)).square()
+            loss = error.mean(1).sum() + weight * networks.lengths(whitening).sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-        return networks.importance(inputs.columns, chance).double().cpu().numpy()
+        return networks.importance(whitened, whitening, chance).double().cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """Every column as its value and its rank: (samples, 2 x neurons x copies)."""
+    """The columns in whitened coordinates, and the map there."""
 
-    columns: Tensor
+    whitened: Float[Tensor, "samples columns"]
+    whitening: _Whitening
     neurons: int
     copies: int
 
     @classmethod
-    def of(cls, z: Neurons, knockoffs: Copies) -> _Inputs:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        every = np.concatenate([z[:, :, None], knockoffs], axis=2, dtype=np.float32)
-        values = torch.from_numpy(every).to(device)
-        samples, neurons, copies = values.shape
-        values = values - values.mean((0, 2), keepdim=True)
-        values = values / values.square().mean((0, 2), keepdim=True).sqrt().clamp(min=1e-12)
-        together = values.transpose(0, 1).reshape(neurons, -1).contiguous()
-        # Ascending within a neuron; equal steps in rank.
-        places = torch.linspace(0, together.shape[1] - 1, QUANTILES + 1, device=device).long()
-        steps = together.sort(dim=1).values[:, places].contiguous()
-        low = torch.searchsorted(steps, together)
-        high = torch.searchsorted(steps, together, right=True)
-        ranks = (low + high).float() / 2
-        ranks = ranks.reshape(neurons, samples, copies).transpose(0, 1)
-        ranks = ranks - ranks.mean((0, 2), keepdim=True)
-        ranks = ranks / ranks.square().mean((0, 2), keepdim=True).sqrt().clamp(min=1e-12)
-        return cls(torch.stack([values, ranks], 1).reshape(samples, -1), neurons, copies)
+    def of(cls, z: Neurons, knockoffs: Copies, ridge: float) -> _Inputs:
+        columns = _columns(z, knockoffs)
+        whitening = _Whitening.of(columns, ridge)
+        rows = columns.reshape(len(columns), -1)
+        # In place: the columns themselves are not needed again.
+        for begin in range(0, len(rows), _ROWS):
+            rows[begin : begin + _ROWS] = whitening(rows[begin : begin + _ROWS])
+        return cls(rows, whitening, columns.shape[2], columns.shape[3])
+
+
+def _columns(z: Neurons, knockoffs: Copies) -> Float[Tensor, "samples 2 neurons columns"]:
+    """Every neuron and its knockoffs as values and as ranks, of unit variance together."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    samples, neurons, copies = knockoffs.shape
+    columns = torch.empty(samples, 2, neurons, copies + 1, device=device)
+    places = torch.linspace(0, samples * (copies + 1) - 1, QUANTILES + 1, device=device).long()
+    for j in range(neurons):
+        own = np.column_stack([z[:, j], knockoffs[:, j]]).astype(np.float32)
+        values = _scaled(torch.from_numpy(own).to(device))
+        # Equal steps in rank.
+        steps = values.flatten().sort().values[places]
+        low = torch.searchsorted(steps, values)
+        high = torch.searchsorted(steps, values, right=True)
+        columns[:, 0, j] = values
+        columns[:, 1, j] = _scaled((low + high).float())
+    return columns
+
+
+def _scaled(values: Tensor) -> Tensor:
+    """With mean 0 and variance 1; zeros where they do not vary."""
+    centred = values - values.mean()
+    return centred / centred.square().mean().sqrt().clamp(min=1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class _Whitening:
+    """A symmetric map of the columns after which they are nearly uncorrelated.
+
+    The second moments it rests on are averaged over every trade of a neuron with its knockoffs, so
+    it treats them alike: means over copies have moments across neurons, and what a copy differs by
+    from that mean has moments of its value with its rank alone. `between` and `within` are the
+    inverse square roots of the two.
+    """
+
+    between: Float[Tensor, "columns columns"]
+    within: Float[Tensor, "neurons 2 2"]
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, columns: Float[Tensor, "samples 2 neurons columns"], ridge: float) -> _Whitening:
+        samples, _, neurons, copies = columns.shape
+        between = torch.zeros(2 * neurons, 2 * neurons, device=columns.device)
+        within = torch.zeros(neurons, 2, 2, device=columns.device)
+        for begin in range(0, samples, _ROWS):
+            rows = columns[begin : begin + _ROWS]
+            mean = rows.mean(3, keepdim=True)
+            together = mean.reshape(len(rows), -1)
+            between += together.T @ together
+            apart = (rows - mean).permute(2, 1, 0, 3).reshape(neurons, 2, -1)
+            within += apart @ apart.mT
+        between *= copies / samples
+        within /= samples * (copies - 1)
+        shape = (2, neurons, copies)
+        return cls(_root(between.double(), ridge), _root(within.double(), ridge), shape)
+
+    def __call__(self, rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
+        """Columns in the other coordinates; first weights in the columns' own."""
+        columns = rows.reshape(-1, *self.shape)
+        mean = columns.mean(3)
+        together = (mean.reshape(len(rows), -1) @ self.between).reshape(mean.shape)
+        apart = torch.einsum("rbnc,nba->ranc", columns - mean[..., None], self.within)
+        return (together[..., None] + apart).reshape(rows.shape)
+
+
+def _root(moments: Float[Tensor, "... n n"], ridge: float) -> Float[Tensor, "... n n"]:
+    """The inverse square root, damped."""
+    values, vectors = torch.linalg.eigh(moments)
+    stretch = (values.clamp(min=0) + ridge).rsqrt()
+    root: Tensor = (vectors * stretch[..., None, :]) @ vectors.mT
+    return root.float()
 
 
 def _standard(y: Targets, device: torch.device) -> Tensor:
@@ -152,7 +228,7 @@ def _standard(y: Targets, device: torch.device) -> Tensor:
 
 
 class _Networks(nn.Module):
-    """Networks of one shape side by side, each with weights of its own."""
+    """Networks of one shape side by side, each with weights of its own, on whitened columns."""
 
     def __init__(self, neurons: int, copies: int, count: int, layers: list[Tensor]) -> None:
         super().__init__()
@@ -180,44 +256,49 @@ class _Networks(nn.Module):
             normal(count, hidden, outputs, fan=10 * hidden),
             torch.zeros(count, 1, outputs),
         ]
-        device = inputs.columns.device
+        device = inputs.whitened.device
         return cls(neurons, copies, count, [layer.clone().to(device) for layer in layers])
 
-    def forward(self, columns: Tensor) -> Float[Tensor, "networks rows outputs"]:
-        return self._above(columns @ self.first + self.first_bias)
+    def forward(self, whitened: Tensor) -> Float[Tensor, "networks rows outputs"]:
+        return self._above(whitened @ self.first + self.first_bias)
 
     def _above(self, reached: Tensor) -> Tensor:
         inside = torch.relu(reached).reshape(len(reached), self.count, -1).transpose(0, 1)
         inside = torch.relu(torch.baddbmm(self.second_bias, inside, self.second))
         return torch.baddbmm(self.last_bias, inside, self.last)
 
-    def lengths(self) -> Tensor:
+    def weights(self, whitening: _Whitening) -> Float[Tensor, "columns networks hidden"]:
+        """The first weights of the columns themselves."""
+        return whitening(self.first.T).T.reshape(len(self.first), self.count, -1)
+
+    def lengths(self, whitening: _Whitening) -> Tensor:
         """Of the first weights of each column, value and rank together, in each network."""
-        first = self.first.reshape(2, self.neurons * self.copies, self.count, -1)
-        return (first.square().sum((0, 3)) + 1e-8).sqrt()
+        first = self.weights(whitening)
+        squares = first.square().sum(2).reshape(2, -1, self.count).sum(0)
+        return (squares + 1e-8).sqrt()
 
     def importance(
-        self, columns: Tensor, chance: torch.Generator
+        self, whitened: Tensor, whitening: _Whitening, chance: torch.Generator
     ) -> Float[Tensor, "networks neurons copies"]:
         """Root mean square gradient in each column; over outputs, the root of the sum of squares.
 
         Several outputs are taken together by one random combination of them for each row, whose
         squared gradient is right on average.
         """
-        total = columns.new_zeros(self.count, 2 * self.neurons * self.copies)
+        total = whitened.new_zeros(self.count, 2 * self.neurons * self.copies)
         outputs = self.last.shape[2]
-        first = self.first.detach().reshape(len(self.first), self.count, -1)
-        for begin in range(0, len(columns), _ROWS):
-            reached = (columns[begin : begin + _ROWS] @ self.first + self.first_bias).detach()
+        first = self.weights(whitening).detach()
+        for begin in range(0, len(whitened), _ROWS):
+            reached = (whitened[begin : begin + _ROWS] @ self.first + self.first_bias).detach()
             reached.requires_grad_()
             shape = (self.count, len(reached), outputs)
             several = outputs > 1
             mixing = torch.randn(shape, generator=chance) if several else torch.ones(shape)
-            (slope,) = torch.autograd.grad(self._above(reached), reached, mixing.to(columns))
+            (slope,) = torch.autograd.grad(self._above(reached), reached, mixing.to(whitened))
             slope = slope.reshape(len(reached), self.count, -1)
             # The mean of squares of slope @ first', without forming it: w' (s's) w, column-wise.
             for t in range(self.count):
                 moment = slope[:, t].T @ slope[:, t]
                 total[t] += ((first[:, t] @ moment) * first[:, t]).sum(1)
-        squares = total.reshape(self.count, 2, self.neurons, self.copies).sum(1) / len(columns)
+        squares = total.reshape(self.count, 2, self.neurons, self.copies).sum(1) / len(whitened)
         return squares.clamp(min=0).sqrt()

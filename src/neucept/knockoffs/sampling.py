@@ -15,7 +15,7 @@ from neucept.knockoffs.screening import Screening, as_matrix, screen
 from neucept.runtime import check_seed, digest, generator, is_whole, run_tasks
 
 MOST_KNOCKOFFS = 100
-DEFAULT_DENSITY = "gaussian"
+DEFAULT_DENSITY = "mixture"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ def fit_sampler(x: Any, kind: str = "auto", seed: int = 0) -> Sampler:
 
     Args:
         x: Activations (samples, neurons): numpy, torch or a chunked array.
-        kind: A density's name (`density.KINDS`), or "auto": gaussian.
+        kind: A density's name (`density.KINDS`), or "auto": mixture.
         seed: At least 0.
 
     Returns:

@@ -63,7 +63,7 @@ KINDS: dict[str, Statistic] = {
 }
 """Each kind with its default settings."""
 
-DEFAULT = "lasso"
+DEFAULT = "network"
 
 
 def find_statistic(statistic: object) -> Statistic:

@@ -318,6 +318,7 @@ def _info(
                 "dither": 0.5,
                 "rows": n_samples,
                 "audit": _audit(name != "classifier.0") if audited else None,
+                "exchangeability": _exchangeability(name != "classifier.0") if audited else None,
                 "set_aside": {"0": "never active"} if neurons > 20 else {},
                 "groups": [[2, 5]] if neurons > 20 else [],
                 "seconds": 3.2,
@@ -365,6 +366,16 @@ def _audit(passes: bool) -> dict[str, Any]:
         "power": 0.93,
         "passes": passes,
         "repeats": 2,
+    }
+
+
+def _exchangeability(passes: bool) -> dict[str, Any]:
+    return {
+        "auc": 0.507 if passes else 0.912,
+        "auc_error": 0.0061,
+        "z": 3.9 if passes else 12.0,
+        "z_chance": 4.4,
+        "moment": "variance of neuron 5",
     }
 
 

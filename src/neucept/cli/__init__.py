@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "Train a small network on handwritten digits and study it, to see what comes out.",
         "layers": "List the layers of a network that can be studied.",
         "run": "Study one class of a network: from its activations to the page.",
+        "audit": "Measure whether the promised precision holds on a study's layers.",
         "report": "Write the page of a finished study again.",
     }
 )

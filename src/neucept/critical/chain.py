@@ -8,7 +8,7 @@ class score. Each step is one selection of `knockoffs`; this module only decides
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, overload
 
@@ -22,10 +22,11 @@ from neucept.critical.layer import Targets, Work, distinct
 from neucept.critical.record import CLASS_SCORE, EDGE_COLUMNS, KEPT_COLUMNS, NODE_COLUMNS, Critical
 from neucept.critical.settings import Search
 from neucept.errors import DataError, ModelError, SettingsError, near_names
-from neucept.knockoffs import Selection
+from neucept.knockoffs import FEWEST_PLANTED, Audit, Selection, cells_of
 from neucept.runtime import (
     Checkpoints,
     Progress,
+    derived_seed,
     generator,
     is_whole,
 )
@@ -114,6 +115,55 @@ def _layers_to_search(acts: Activations, search: Search) -> tuple[str, ...]:
     return tuple(layer for layer in acts.layers if layer in search.layers)
 
 
+def audit_layers(
+    acts: Activations,
+    crit: Critical,
+    *,
+    noises: tuple[float, ...] = (0.0, 0.5),
+    repeats: int = 4,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> dict[str, Audit]:
+    """Audit each layer of a finished search, on targets that it has not seen.
+
+    Targets are planted on the samples that the layer was tested on, and selected for with its
+    density, dither, knockoffs and draws.
+
+    Args:
+        acts: The activations that were searched.
+        crit: What was found.
+        noises: Of the planted targets, in standard deviations.
+        repeats: Targets of each kind and noise, at least 2.
+        n_jobs: Workers; None for one per core.
+        progress: Told after each finished task.
+        checkpoints: Where finished pieces are kept, so that a killed audit goes on.
+
+    Returns:
+        By layer, in order of execution; without layers that are too narrow for an audit. Nothing
+        at all where the search promises no level.
+
+    Raises:
+        SettingsError: a noise or the number of repeats is out of range.
+    """
+    search = crit.search
+    cells_of(None, noises, repeats)
+    if search.aggregate != "e_values":
+        return {}
+    work = Work(acts, search, n_jobs, progress, checkpoints or Checkpoints(None))
+    walk = _Walk(acts, search, crit.layers, work)
+    population = walk.population(crit.target)
+    found = {}
+    for step, layer in enumerate(reversed(crit.layers)):
+        if crit.settings[layer]["tested"] <= FEWEST_PLANTED:
+            continue
+        asked = replace(search.asked, dither=crit.settings[layer]["dither"])
+        seed = derived_seed(search.seed, "audit afterwards", layer)
+        rows = walk.rows(population, step)
+        found[layer] = work.measured(layer, rows, population, asked, noises, repeats, seed)
+    return {layer: found[layer] for layer in crit.layers if layer in found}
+
+
 @dataclass(frozen=True)
 class _Walk:
     """One way through the layers; classes share the work on them."""
@@ -125,14 +175,14 @@ class _Walk:
 
     def backwards(self, target: int) -> Critical:
         score = self.acts.class_score(target, self.search.scale)[:, None]
-        population = self._population(target)
+        population = self.population(target)
         top = Targets(score, CLASS_SCORE, (-1,))
         asked, nodes, edges, kept = top, [], [], []
         messages: dict[str, str] = {}
         settings: dict[str, dict[str, Any]] = {}
         for step, layer in enumerate(reversed(self.layers)):
             begun = perf_counter()
-            rows = self._rows(population, step)
+            rows = self.rows(population, step)
             node, edge = self.work.select(layer, asked, rows, population)
             nodes.append(_node_frame(layer, node))
             if edge is not None:
@@ -151,6 +201,7 @@ class _Walk:
                 "seconds": round(perf_counter() - begun, 3),
                 "known": None if core is None else core.known,
                 "audit": self.work.audit(layer, rows, population, node),
+                "exchangeability": self.work.exchangeability(layer, rows, population, node),
             }
             asked = self._next(layer, node, top, messages)
         return Critical(
@@ -164,7 +215,8 @@ class _Walk:
             kept=_joined(kept, KEPT_COLUMNS),
         )
 
-    def _population(self, target: int) -> Int[np.ndarray, " rows"]:
+    def population(self, target: int) -> Int[np.ndarray, " rows"]:
+        """The samples that a class is studied on."""
         if self.search.samples == "all":
             return np.arange(self.acts.n_samples)
         rows = np.flatnonzero(self.acts.predictions == target)
@@ -175,9 +227,10 @@ class _Walk:
             )
         return rows
 
-    def _rows(
+    def rows(
         self, population: Int[np.ndarray, " rows"], step: int
     ) -> Int[np.ndarray, " some_rows"]:
+        """Those of them that one step backwards is tested on."""
         if not self.search.split:
             return population
         shuffled = generator(self.search.seed, "split rows").permutation(population)

@@ -1,4 +1,4 @@
-"""What one layer is asked: its density and dither, the selection, the core and the audit.
+"""What one layer is asked: its density and dither, the selection, the core and the checks.
 
 Each is kept as a piece that a killed search finds again.
 """
@@ -19,14 +19,17 @@ from neucept.critical.record import CLASS_SCORE
 from neucept.critical.settings import Search
 from neucept.errors import DataError
 from neucept.knockoffs import (
+    FEWEST_CHECKED,
     FEWEST_PLANTED,
     Asked,
     Audit,
     Choice,
+    Exchangeability,
     Sampler,
     Selection,
     as_targets,
     cells_of,
+    check_exchange,
     choose,
     fit_sampler,
     measure,
@@ -72,7 +75,8 @@ class Work:
     checkpoints: Checkpoints
     _samplers: dict[tuple[str, str], Sampler] = field(default_factory=dict)
     _choices: dict[str, Choice] = field(default_factory=dict)
-    _audits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _audits: dict[str, Audit] = field(default_factory=dict)
+    _checks: dict[str, Exchangeability] = field(default_factory=dict)
 
     def select(
         self,
@@ -228,26 +232,76 @@ class Work:
         promised = self.search.aggregate == "e_values"
         if not self.search.audit or not promised or node.settings["tested"] <= FEWEST_PLANTED:
             return None
+        seed = derived_seed(self.search.seed, "layer", layer)
+        # Without noise the level is hardest to keep.
+        found = self.measured(
+            layer, rows, population, self.search.asked, (0.0,), self.search.audit, seed
+        )
+        return found.to_json()
+
+    def measured(
+        self,
+        layer: str,
+        rows: Int[np.ndarray, " rows"],
+        population: Int[np.ndarray, " everyone"],
+        asked: Asked,
+        noises: tuple[float, ...],
+        repeats: int,
+        seed: int,
+    ) -> Audit:
+        """Plant targets of every kind on a layer and count what is wrong.
+
+        Args:
+            layer: Its name.
+            rows: The samples to select on.
+            population: The samples that the density is fitted to.
+            asked: How to select; the dither is a number.
+            noises: Of the targets.
+            repeats: Targets of each kind and noise, at least 2.
+            seed: Of the targets and of the draws.
+        """
         x = self.acts.matrix(layer, rows=rows).astype(np.float64)
-        key = self._key("audit", x, population, layer, repr(self.search.audit))
+        key = self._key("audit", x, population, layer, repr((asked, noises, repeats, seed)))
 
         def compute() -> dict[str, np.ndarray]:
             return measure(
                 x,
                 self._sampler(layer, population),
-                self.search.asked,
-                # Without noise the level is hardest to keep.
-                cells_of(None, (0.0,), self.search.audit),
-                repeats=self.search.audit,
-                seed=derived_seed(self.search.seed, "layer", layer),
+                asked,
+                cells_of(None, noises, repeats),
+                repeats=repeats,
+                seed=seed,
                 n_jobs=self.n_jobs,
                 progress=self._told(f"audit of {layer}"),
             ).to_arrays()
 
         if key not in self._audits:
-            found = Audit.from_arrays(self.checkpoints.recall(key, compute))
-            self._audits[key] = found.to_json()
+            self._audits[key] = Audit.from_arrays(self.checkpoints.recall(key, compute))
         return self._audits[key]
+
+    def exchangeability(
+        self,
+        layer: str,
+        rows: Int[np.ndarray, " rows"],
+        population: Int[np.ndarray, " everyone"],
+        node: Selection,
+    ) -> dict[str, Any] | None:
+        """How well knockoffs pass for the layer's neurons; None where no audit is asked for."""
+        promised = self.search.aggregate == "e_values"
+        if not self.search.audit or not promised or len(rows) < FEWEST_CHECKED:
+            return None
+        x = self.acts.matrix(layer, rows=rows).astype(np.float64)
+        copies = int(node.settings["knockoffs"])
+        key = self._key("exchangeability", x, population, layer, copies)
+
+        def compute() -> dict[str, np.ndarray]:
+            seed = derived_seed(self.search.seed, "layer", layer)
+            sampler = self._sampler(layer, population)
+            return check_exchange(x, sampler, copies=copies, seed=seed).to_arrays()
+
+        if key not in self._checks:
+            self._checks[key] = Exchangeability.from_arrays(self.checkpoints.recall(key, compute))
+        return self._checks[key].to_json()
 
 
 def _selection(arrays: dict[str, np.ndarray], name: str) -> Selection:

@@ -16,6 +16,7 @@ from neucept.report.words import (
     number,
     percent,
     plain,
+    score,
     seconds,
     shorten,
     value_text,
@@ -61,6 +62,7 @@ class LayerView:
     target: str
     promise: str
     audit: str
+    copies: str
     message: str
     facts: tuple[tuple[str, str, str], ...]
     first: tuple[NeuronRow, ...]
@@ -92,6 +94,7 @@ def layer_views(subject: Subject) -> Iterator[LayerView]:
             target=plain(str(entry.get("target", "the class score"))),
             promise=plain(str(entry.get("promise") or "")),
             audit=audit_words(entry),
+            copies=copies_words(entry),
             message=plain(str(entry.get("message") or "")),
             facts=tuple(_facts(entry)),
             first=rows[:unfolded],
@@ -117,6 +120,25 @@ def audit_words(entry: Mapping[str, Any]) -> str:
     if found["passes"]:
         return measured
     return f"{measured} So the promise is not supported here: take the neurons as candidates."
+
+
+def copies_words(entry: Mapping[str, Any]) -> str:
+    """How well the knockoffs pass for the neurons, in a sentence; "" where it was not checked."""
+    found = entry.get("exchangeability")
+    if not found:
+        return ""
+    alike = float(found["z"]) <= float(found["z_chance"])
+    moments = (
+        "their means, variances and covariances differ by no more than chance"
+        if alike
+        else f"most of all they differ in the {plain(str(found['moment']))}, by more than chance"
+    )
+    # The error is rounded up, so that the sentence never sounds surer than the check is.
+    error = math.ceil(round(100 * float(found["auc_error"]), 6)) / 100
+    return (
+        f"Copies and originals can be told apart with AUC {score(float(found['auc']))} ± "
+        f"{score(error)} (0.5 is chance); {moments}."
+    )
 
 
 def _rows(subject: Subject, layer: str) -> Iterator[NeuronRow]:

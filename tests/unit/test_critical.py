@@ -193,3 +193,27 @@ def test_an_audit_of_each_layer_is_told(acts: Activations) -> None:
         crit.core(acts.layers[-1])
     with pytest.raises(SettingsError, match="audit is 1"):
         Search(audit=1)
+
+
+def test_the_exchangeability_of_each_layer_is_told_and_kept(acts: Activations, tmp_path) -> None:
+    top = acts.layers[-1]
+    search = Search(draws=2, knockoffs=3, layers=(top,), audit=2, **QUICK)
+    first = find_critical(acts, [0, 1], search, checkpoints=Checkpoints(tmp_path))
+    told = first[0].settings[top]["exchangeability"]
+    assert told == first[1].settings[top]["exchangeability"]
+    assert abs(told["auc"] - 0.5) < 4 * told["auc_error"]
+    assert (told["copies"], told["neurons"], told["rows"]) == (3, 12, 750)
+    again = find_critical(acts, 0, search, checkpoints=Checkpoints(tmp_path))
+    assert again.settings[top]["exchangeability"] == told
+
+
+def test_exchangeability_is_left_out_where_no_audit_is_asked_for(
+    acts: Activations, crit: Critical
+) -> None:
+    few = Activations.from_arrays(
+        {"upper": acts.matrix("upper", rows=np.arange(150))}, outputs=acts.outputs[:150]
+    )
+    published = find_critical(acts, 0, paper_recipe(draws=1))
+    small = find_critical(few, 0, Search(draws=2, audit=2, **QUICK))
+    for found in (crit, published, small):
+        assert all(s["exchangeability"] is None for s in found.settings.values())

@@ -109,6 +109,22 @@ def test_settings_of_a_layer_come_with_their_reasons() -> None:
     assert facts["statistic"] == ("lasso (folds 5)", "")
 
 
+def test_how_well_copies_pass_is_said_in_one_sentence() -> None:
+    study = planted_study()
+    wrong, right = (view.copies for view in layer_views(Subject(study)))
+    assert right == (
+        "Copies and originals can be told apart with AUC 0.51 ± 0.01 (0.5 is chance); their "
+        "means, variances and covariances differ by no more than chance."
+    )
+    assert wrong == (
+        "Copies and originals can be told apart with AUC 0.91 ± 0.01 (0.5 is chance); most of all "
+        "they differ in the variance of neuron 5, by more than chance."
+    )
+    del study.info["layers"][0]["exchangeability"]
+    study.info["layers"][1]["exchangeability"] = None
+    assert [view.copies for view in layer_views(Subject(study))] == ["", ""]
+
+
 def test_a_large_group_is_named_once_and_not_in_every_row() -> None:
     study = planted_study(layers=(("fc", 32, 32),))
     study.info["layers"][0]["groups"] = [list(range(32))]

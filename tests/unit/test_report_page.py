@@ -109,12 +109,14 @@ def test_a_study_without_an_audit_says_so() -> None:
     text = " ".join(_read(render(planted_study(audited=False))).text)
     assert "not been audited on this network's layers yet" in text.replace("\n", " ")
     assert "Not audited on this layer yet." in text
+    assert "told apart" not in text
 
 
 def test_a_layer_that_fails_its_audit_is_named() -> None:
     text = " ".join(_read(render(planted_study())).text).replace("\n", " ").replace("\xa0", " ")
     assert "4 % to 21 % wrong by layer. It is not supported on classifier.0" in text
     assert "measured 21 % ± 1 % on targets with a known answer" in text
+    assert "Copies and originals can be told apart with AUC 0.91 ± 0.01 (0.5 is chance)" in text
 
 
 def test_nothing_is_fetched_from_anywhere() -> None:

@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 # BLAS and torch threads inside tests; results must not depend on the machine.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned docs wheel clean
+.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned bench-decoys docs wheel clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -43,6 +43,9 @@ bench-precision: $(VENV)/.compare  ## Realised precision on layers of real netwo
 
 bench-precision-pinned: $(VENV)/.compare  ## Its pinned part, a few minutes
 	$(BIN)/python benchmarks/precision.py --pinned
+
+bench-decoys: $(VENV)/.compare  ## True nulls beside the neurons of real networks; hours, resumable
+	$(BIN)/python benchmarks/decoys.py
 
 docs: $(VENV)/.docs  ## The guide and the API pages, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

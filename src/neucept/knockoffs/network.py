@@ -146,7 +146,7 @@ class _Inputs:
         rows = columns.reshape(len(columns), -1)
         # In place: the columns themselves are not needed again.
         for begin in range(0, len(rows), _ROWS):
-            rows[begin : begin + _ROWS] = whitening(rows[begin : begin + _ROWS])
+            rows[begin : begin + _ROWS] = whitening(rows[begin : begin + _ROWS].T).T
         return cls(rows, whitening, columns.shape[2], columns.shape[3])
 
 
@@ -205,13 +205,18 @@ class _Whitening:
         shape = (2, neurons, copies)
         return cls(_root(between.double(), ridge), _root(within.double(), ridge), shape)
 
-    def __call__(self, rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
+    def __call__(self, columns: Float[Tensor, "columns n"]) -> Float[Tensor, "columns n"]:
         """Columns in the other coordinates; first weights in the columns' own."""
-        columns = rows.reshape(-1, *self.shape)
-        mean = columns.mean(3)
-        together = (mean.reshape(len(rows), -1) @ self.between).reshape(mean.shape)
-        apart = torch.einsum("rbnc,nba->ranc", columns - mean[..., None], self.within)
-        return (together[..., None] + apart).reshape(rows.shape)
+        apart = columns.reshape(*self.shape, -1)
+        mean = apart.mean(2, keepdim=True)
+        together = (self.between @ mean.reshape(len(self.between), -1)).reshape(mean.shape)
+        value, rank = apart - mean
+        # Written out: a batch of products with 2 x 2 matrices is several times slower.
+        parts = [
+            value * self.within[:, i, 0, None, None] + rank * self.within[:, i, 1, None, None]
+            for i in range(2)
+        ]
+        return (together + torch.stack(parts)).reshape(columns.shape)
 
 
 def _root(moments: Float[Tensor, "... n n"], ridge: float) -> Float[Tensor, "... n n"]:
@@ -269,7 +274,7 @@ class _Networks(nn.Module):
 
     def weights(self, whitening: _Whitening) -> Float[Tensor, "columns networks hidden"]:
         """The first weights of the columns themselves."""
-        return whitening(self.first.T).T.reshape(len(self.first), self.count, -1)
+        return whitening(self.first).reshape(len(self.first), self.count, -1)
 
     def lengths(self, whitening: _Whitening) -> Tensor:
         """Of the first weights of each column, value and rank together, in each network."""

@@ -12,6 +12,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+# knockpy comes with `make test-full` alone.
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def recipe() -> ModuleType:
@@ -33,7 +36,6 @@ def test_same_statistic_and_same_set_on_the_same_knockoffs(recipe, lenet, case: 
     assert found["differing"] == 0
 
 
-@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_same_statistic_on_every_layer(recipe, data_folder: Path) -> None:
     for _, x, y in recipe.real_cases(("cifar10_resnet20",))[::3]:
@@ -42,7 +44,6 @@ def test_same_statistic_on_every_layer(recipe, data_folder: Path) -> None:
         assert found["differing"] == 0
 
 
-@pytest.mark.full
 @pytest.mark.timeout(600)
 def test_frequencies_agree_as_two_runs_of_knockpy_do(recipe, lenet) -> None:
     rows = [recipe.compare(*case, draws=10) for case in lenet[:4]]

@@ -11,6 +11,7 @@ from designs import covariance
 
 from neucept.knockoffs.smatrix import mvr, mvr_objective
 
+pytestmark = pytest.mark.full
 smatrix = pytest.importorskip("knockpy.smatrix", reason="knockpy is in the `compare` extra")
 
 

@@ -19,7 +19,6 @@ from neucept.runtime import generator
 # The mechanics are tested with the quick kinds; "auto" has a test of its own.
 QUICK = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0}
 select = partial(knockoffs.select, **QUICK)
-select_both = partial(knockoffs.select_both, **QUICK)
 fit_sampler = partial(knockoffs.fit_sampler, kind="gaussian")
 
 SERVING = [1, 4, 6, 10, 12, 15]
@@ -99,7 +98,8 @@ def test_seeds_matter_and_repeat(layer) -> None:
 
 
 def test_separate_targets_add_an_axis_and_both_is_two_calls(layer) -> None:
-    joint, separate = select_both(*layer, draws=3)
+    asked = knockoffs.Asked(statistic="lasso", dither=0.0, draws=3)
+    joint, separate = knockoffs.run_selection(*layer, fit_sampler(layer[0]), asked, "both")
     assert separate.selected.shape == (20, 3)
     assert separate.settings["targets"] == "separate"
     for found, targets in ((joint, "joint"), (separate, "separate")):

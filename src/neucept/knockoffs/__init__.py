@@ -9,7 +9,7 @@ from neucept.knockoffs.choosing import Choice, choose, settle
 from neucept.knockoffs.exchangeability import FEWEST_CHECKED, Exchangeability, check_exchange
 from neucept.knockoffs.planting import plant
 from neucept.knockoffs.sampling import Sampler, fit_sampler
-from neucept.knockoffs.select import audit, select, select_both
+from neucept.knockoffs.select import audit, select
 from neucept.knockoffs.selecting import as_targets, run_selection
 from neucept.knockoffs.selection import Selection
 
@@ -33,6 +33,5 @@ __all__ = [
     "plant",
     "run_selection",
     "select",
-    "select_both",
     "settle",
 ]

@@ -76,56 +76,18 @@ def select(
     if targets not in ("joint", "separate"):
         raise SettingsError(f"targets is {targets!r}. Pass 'joint' or 'separate'.")
     asked = Asked(fdr, statistic, knockoffs, draws, dither, rows, aggregate)
-    (found,) = _select(x, y, sampler, asked, targets, seed, n_jobs, progress)
+    check_settings(asked, sampler)
+    check_seed(seed)
+    fitted = sampler if isinstance(sampler, Sampler) else fit_sampler(x, sampler, seed)
+    matrix = fitted.check(x)
+    wanted = as_targets(y, matrix)
+    settled = settle(matrix, fitted, asked, n_jobs=n_jobs, progress=progress)
+    if isinstance(sampler, str) and is_auto(sampler):
+        settled = replace(settled, reasons={"sampler": SAMPLER_REASON, **settled.reasons})
+    (found,) = run_selection(
+        matrix, wanted, fitted, settled, targets, seed=seed, n_jobs=n_jobs, progress=progress
+    )
     return found
-
-
-def select_both(
-    x: Any,
-    y: Any,
-    *,
-    fdr: float = 0.1,
-    sampler: str | Sampler = "auto",
-    statistic: str | Statistic = "auto",
-    knockoffs: int | Literal["auto"] = "auto",
-    draws: int | Literal["auto"] = "auto",
-    dither: float | Literal["auto"] = "auto",
-    rows: int | Literal["auto", "all"] = "auto",
-    aggregate: Literal["e_values", "frequency"] = "e_values",
-    seed: int = 0,
-    n_jobs: int | None = None,
-    progress: Progress | None = None,
-) -> tuple[Selection, Selection]:
-    """The joint and the separate selection, from the same draws and, where possible, fits.
-
-    As from two calls of `select`, but for rounding, at half the time where the joint statistic is
-    made from the separate fits.
-
-    Args:
-        x: As in `select`.
-        y: As in `select`.
-        fdr: As in `select`.
-        sampler: As in `select`.
-        statistic: As in `select`.
-        knockoffs: As in `select`.
-        draws: As in `select`.
-        dither: As in `select`.
-        rows: As in `select`.
-        aggregate: As in `select`.
-        seed: As in `select`.
-        n_jobs: As in `select`.
-        progress: As in `select`.
-
-    Returns:
-        The joint selection and the separate one.
-
-    Raises:
-        DataError: `x` or `y` cannot be used.
-        SettingsError: a setting is unknown or out of range.
-    """
-    asked = Asked(fdr, statistic, knockoffs, draws, dither, rows, aggregate)
-    joint, separate = _select(x, y, sampler, asked, "both", seed, n_jobs, progress)
-    return joint, separate
 
 
 def audit(
@@ -193,27 +155,4 @@ def audit(
         seed=seed,
         n_jobs=n_jobs,
         progress=progress,
-    )
-
-
-def _select(
-    x: Any,
-    y: Any,
-    sampler: str | Sampler,
-    asked: Asked,
-    targets: Literal["joint", "separate", "both"],
-    seed: int,
-    n_jobs: int | None,
-    progress: Progress | None,
-) -> tuple[Selection, ...]:
-    check_settings(asked, sampler)
-    check_seed(seed)
-    fitted = sampler if isinstance(sampler, Sampler) else fit_sampler(x, sampler, seed)
-    matrix = fitted.check(x)
-    wanted = as_targets(y, matrix)
-    settled = settle(matrix, fitted, asked, n_jobs=n_jobs, progress=progress)
-    if isinstance(sampler, str) and is_auto(sampler):
-        settled = replace(settled, reasons={"sampler": SAMPLER_REASON, **settled.reasons})
-    return run_selection(
-        matrix, wanted, fitted, settled, targets, seed=seed, n_jobs=n_jobs, progress=progress
     )

@@ -3,8 +3,8 @@
 On each layer a quarter of the neurons (3 to 20) is planted, for each kind of target, without noise
 and with noise 0.5; the targets of one repeat share their knockoffs. Side by side: knockpy's
 Gaussian knockoffs with the lasso (one draw), the published recipe, and neucept's default, whose
-dither is chosen once for a layer. The default is selected again with another seed on two of the
-repeats, and what an audit says of each cell is set beside what came out.
+dither and floor are chosen once for a layer. The default is selected again with another seed on two
+of the repeats, and what an audit says of each cell is set beside what came out.
 
     NEUCEPT_DATA=... python benchmarks/precision.py [--repeats 8] [--layers resnet20:layer3 ...]
 
@@ -119,6 +119,7 @@ def piece(layer: str, repeat: int, arguments: argparse.Namespace) -> list[dict]:
                     "power": power,
                     "seconds": float(result["seconds"]) / len(targets),
                     "dither": float(result.get("dither", np.nan)),
+                    "floor": float(result.get("floor", np.nan)),
                     "supported": bool(result.get("supported", True)),
                     "agreement": jaccard(result["selected"][:, t], result["again"][:, t])
                     if "again" in result
@@ -136,11 +137,11 @@ def rate(selected: np.ndarray, target: Planted, fitted: Sampler) -> tuple[float,
 def default(x: np.ndarray, y: np.ndarray, repeat: int) -> dict[str, np.ndarray]:
     begun = time.perf_counter()
     fitted = nc.fit_sampler(x)
-    # The choice of the dither is remembered from the first repeat of a layer on.
+    # The choice of dither and floor is remembered from the first repeat of a layer on.
     found = selected(x, y, fitted, derived_seed(repeat, "precision"))
     seconds = time.perf_counter() - begun
     result = {"selected": found[0], "seconds": np.array(seconds)}
-    result |= {"dither": np.array(found[1]["dither"])}
+    result |= {name: np.array(found[1][name]) for name in ("dither", "floor")}
     result |= {"supported": np.array(found[1]["audit"]["passes"])}
     if repeat < AGAIN:
         result["again"] = selected(x, y, fitted, derived_seed(repeat, "precision again"))[0]
@@ -154,17 +155,17 @@ def selected(x: np.ndarray, y: np.ndarray, fitted: Sampler, seed: int) -> tuple[
     return np.stack(alone, axis=1), found.settings
 
 
-def audited(layer: str, dither: float) -> pd.DataFrame:
+def audited(layer: str, dither: float, floor: float) -> pd.DataFrame:
     """What an audit, on targets of its own, says of each cell of a layer."""
     network, name = layer.split(":")
     x = activations(network, [name]).matrix(name).astype(np.float64)
 
     def measured() -> dict[str, np.ndarray]:
         fitted = nc.fit_sampler(x)
-        found = nc.audit(x, fdr=FDR, sampler=fitted, dither=dither, noises=NOISES, repeats=2)
-        return found.to_arrays()
+        settings = {"fdr": FDR, "sampler": fitted, "dither": dither, "floor": floor}
+        return nc.audit(x, **settings, noises=NOISES, repeats=2).to_arrays()
 
-    key = digest("audit", x, repr(dither), VERSIONS["default"])
+    key = digest("audit", x, repr((dither, floor)), VERSIONS["default"])
     arrays = Checkpoints(CACHE / "precision").recall(key, measured)
     return nc.Audit.from_arrays(arrays).table.assign(layer=layer)
 
@@ -204,7 +205,7 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray, int], dict[str, np.ndarray]
     "default": default,
 }
 
-VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 2}
+VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 3}
 """Raised when a method changes, so that its pieces are measured again."""
 
 
@@ -220,6 +221,7 @@ def write(table: pd.DataFrame, arguments: argparse.Namespace) -> list[str]:
             agreement=("agreement", "mean"),
             seconds=("seconds", "mean"),
             dither=("dither", "mean"),
+            floor=("floor", "mean"),
             supported=("supported", "all"),
         )
         .reset_index()
@@ -243,7 +245,8 @@ def write(table: pd.DataFrame, arguments: argparse.Namespace) -> list[str]:
 def judged(own: pd.DataFrame) -> tuple[dict[str, float], list[str]]:
     """The figures of the default over all cells, and which are not as wanted."""
     audits = pd.concat(
-        audited(layer, rows["dither"].iloc[0]) for layer, rows in own.groupby("layer")
+        audited(layer, rows["dither"].iloc[0], rows["floor"].iloc[0])
+        for layer, rows in own.groupby("layer")
     )
     beside = own.merge(audits, on=["layer", "kind", "noise"], suffixes=("", "_audit"))
     promised = own[own["supported"]]
@@ -298,7 +301,13 @@ def page(cells: pd.DataFrame, figures: dict[str, float], failures: list[str], pl
     for layer, rows in cells.groupby("layer", sort=False):
         own = rows[rows["method"] == "default"].iloc[0]
         held = "supported" if own["supported"] else "not supported"
-        lines += ["", f"## {layer}", "", f"Dither {own['dither']:g}; {held}.", ""]
+        lines += [
+            "",
+            f"## {layer}",
+            "",
+            f"Dither {own['dither']:g}, floor {own['floor']:g}; {held}.",
+            "",
+        ]
         lines.append("| kind | noise | " + " | ".join(methods) + " |")
         lines.append("| --- " * (2 + len(methods)) + "|")
         for (kind, noise), cell in rows.groupby(["kind", "noise"], sort=False):

@@ -10,11 +10,12 @@ import pytest
 from designs import gaussian
 
 from neucept.errors import DataError, SettingsError, StorageError
-from neucept.knockoffs import audit, fit_sampler, run_selection, select
+from neucept.knockoffs import audit, fit_sampler, select
 from neucept.knockoffs.audit import Audit
 from neucept.knockoffs.density import KINDS
 from neucept.knockoffs.lasso import Lasso, SeparateFits
 from neucept.knockoffs.planting import PLANTED, plant, score
+from neucept.knockoffs.selecting import run_at_floors
 from neucept.runtime import derived_seed
 
 QUICK = {
@@ -200,9 +201,9 @@ def test_each_repeat_has_targets_and_knockoffs_of_its_own(x, monkeypatch) -> Non
 
     def recorded(x, y, *rest, **settings):
         calls.append((y, settings["seed"]))
-        return run_selection(x, y, *rest, **settings)
+        return run_at_floors(x, y, *rest, **settings)
 
-    monkeypatch.setattr(MODULE, "run_selection", recorded)
+    monkeypatch.setattr(MODULE, "run_at_floors", recorded)
     audit(x, **QUICK, kinds=["linear", "relu"])
     assert [y.shape for y, _ in calls] == [(300, 4), (300, 4)]
     assert calls[0][1] != calls[1][1]
@@ -244,15 +245,17 @@ def test_a_sampler_is_fitted_once_or_never(x, monkeypatch) -> None:
 
 
 def test_every_setting_reaches_the_selection(x, monkeypatch) -> None:
-    seen = []
+    seen, floors = [], []
 
-    def recorded(x, y, sampler, asked, *rest, **settings):
+    def recorded(x, y, sampler, asked, wanted, **settings):
         seen.append({**asdict(asked), **settings})
-        return run_selection(x, y, sampler, asked, *rest, **settings)
+        floors.extend(wanted)
+        return run_at_floors(x, y, sampler, asked, wanted, **settings)
 
-    monkeypatch.setattr(MODULE, "run_selection", recorded)
-    asked = {"fdr": 0.3, "knockoffs": 3, "draws": 2, "dither": 0.25, "rows": 120}
+    monkeypatch.setattr(MODULE, "run_at_floors", recorded)
+    asked = {"fdr": 0.3, "knockoffs": 3, "draws": 2, "dither": 0.25, "floor": 0.04, "rows": 120}
     found = audit(x, **QUICK | asked, kinds=["linear"], noises=[0.5])
+    assert floors == [0.04, 0.04]
     for settings in seen:
         assert {name: settings[name] for name in asked} == asked
         assert settings["statistic"] == "lasso"

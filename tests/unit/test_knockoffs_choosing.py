@@ -12,7 +12,8 @@ from designs import gaussian
 from neucept.knockoffs import Choice, choose, fit_sampler, run_selection, select, settle
 from neucept.knockoffs.asked import Asked
 from neucept.knockoffs.audit import Audit
-from neucept.knockoffs.choosing import LADDER, UNAUDITED
+from neucept.knockoffs.choosing import DITHERS, FLOORS, UNAUDITED
+from neucept.knockoffs.planting import PLANTED
 from neucept.runtime import read_arrays, write_arrays
 
 MODULE = sys.modules[Choice.__module__]
@@ -29,91 +30,148 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MODULE, "_choices", type(MODULE._choices)())
 
 
-def audit_with(rate: float, repeats: int = 2, kinds: tuple[str, ...] = ("relu", "max")) -> Audit:
+def audit_with(
+    rate: float, power: float = 0.5, kinds: tuple[str, ...] = ("relu", "max"), repeats: int = 2
+) -> Audit:
     """An audit in which every planted target has this share of wrong neurons."""
     rows = [
         {"repeat": r, "kind": kind, "noise": 0.0, "planted": 3, "named": 3}
         for r in range(repeats)
         for kind in kinds
     ]
-    trials = pd.DataFrame(rows).assign(false_proportion=rate, power=0.5)
+    trials = pd.DataFrame(rows).assign(false_proportion=rate, power=power)
     return Audit(trials, 0.1, {"repeats": repeats})
 
 
+Looks = list[tuple[float, float]]
+"""Dither and floor of each audit that showed, in order; floor -1 for those that chose."""
+
+
 def chosen_with(
-    monkeypatch: pytest.MonkeyPatch, x: np.ndarray, rate: Callable[[float, bool], float]
-) -> tuple[Choice, list[tuple[float, int]]]:
-    """The choice where a share `rate(dither, shown)` is wrong, and the audits that it took."""
-    calls: list[tuple[float, int]] = []
+    monkeypatch: pytest.MonkeyPatch,
+    x: np.ndarray,
+    audit: Callable[[float, float, bool], Audit],
+    asked: Asked = ASKED,
+) -> tuple[Choice, Looks]:
+    """The choice where `audit(dither, floor, shown)` is what audits find, and which there were."""
+    looks: Looks = []
 
-    def measured(x, sampler, asked, cells, *, repeats, seed, **_):
-        calls.append((asked.dither, asked.draws))
+    def several(x, sampler, asked, floors, cells, *, repeats, seed, **_):
         assert {noise for _, noise in cells} == {0.0}
-        return audit_with(rate(asked.dither, asked.draws == 8), repeats)
+        assert asked.draws == 4
+        looks.append((asked.dither, -1.0))
+        return [audit(asked.dither, floor, False) for floor in floors]
 
-    monkeypatch.setattr(MODULE, "measure", measured)
+    def one(x, sampler, asked, cells, *, repeats, seed, **_):
+        assert {kind for kind, _ in cells} == set(PLANTED)
+        assert asked.draws == 8
+        looks.append((asked.dither, asked.floor))
+        return audit(asked.dither, asked.floor, True)
+
+    monkeypatch.setattr(MODULE, "measure_floors", several)
+    monkeypatch.setattr(MODULE, "measure", one)
     sampler = fit_sampler(x, "gaussian")
-    return choose(sampler.check(x), sampler, ASKED), calls
+    return choose(sampler.check(x), sampler, asked), looks
 
 
-@pytest.mark.parametrize("least", LADDER)
-def test_the_least_dither_that_holds_is_taken(monkeypatch, x, least: float) -> None:
-    choice, calls = chosen_with(monkeypatch, x, lambda dither, _: 0.0 if dither >= least else 0.5)
-    assert choice.dither == least
+@pytest.mark.parametrize("least", FLOORS)
+def test_the_least_floor_that_holds_is_taken(monkeypatch, x, least: float) -> None:
+    choice, looks = chosen_with(
+        monkeypatch, x, lambda dither, floor, _: audit_with(0.0 if floor >= least else 0.5)
+    )
+    assert (choice.dither, choice.floor) == (0.0, least)
     assert choice.audit.passes
     assert "least" in choice.why
-    assert calls[-1] == (least, 8)
-    assert {draws for _, draws in calls[:-1]} == {4}
-    assert len(calls) <= len(LADDER)
-    assert [rung["dither"] for rung in choice.tried] == [dither for dither, _ in calls]
+    assert looks[-1] == (0.0, least)
+    # A high floor costs power, so dither is looked at as well.
+    assert len(looks) == (2 if least <= 0.12 else 4)
+    assert {(rung["dither"], rung["floor"]) for rung in choice.tried} >= {(0.0, f) for f in FLOORS}
 
 
-def test_the_level_itself_is_the_bar(monkeypatch, x) -> None:
-    choice, _ = chosen_with(monkeypatch, x, lambda dither, _: 0.11 if dither < 0.3 else 0.1)
-    assert choice.dither == 0.4
+def test_a_floor_below_one_that_fails_is_not_trusted(monkeypatch, x) -> None:
+    rates = dict(zip(FLOORS, (0.0, 0.3, 0.0, 0.0, 0.0, 0.0), strict=True))
+    choice, _ = chosen_with(monkeypatch, x, lambda dither, floor, _: audit_with(rates[floor]))
+    assert choice.floor == 0.08
+
+
+def test_targets_that_choose_must_stay_well_under_the_level(monkeypatch, x) -> None:
+    def audit(dither: float, floor: float, shown: bool) -> Audit:
+        return audit_with(0.09 if floor < 0.1 and not shown else 0.04)
+
+    choice, _ = chosen_with(monkeypatch, x, audit)
+    assert choice.floor == 0.12
+
+
+def test_between_a_high_floor_and_dither_power_decides(monkeypatch, x) -> None:
+    def audit(dither: float, floor: float, shown: bool) -> Audit:
+        holds = floor >= (0.2 if dither == 0 else 0.03)
+        return audit_with(0.0 if holds else 0.5, power=0.4 if dither == 0 else 0.6)
+
+    choice, looks = chosen_with(monkeypatch, x, audit)
+    assert (choice.dither, choice.floor) == (0.2, 0.03)
+    assert looks == [(0.0, -1.0), (0.2, -1.0), (0.2, 0.03)]
 
 
 def test_fresh_targets_can_raise_it(monkeypatch, x) -> None:
-    choice, calls = chosen_with(
-        monkeypatch, x, lambda dither, shown: 0.3 if shown and dither < 0.3 else 0.01
+    choice, looks = chosen_with(
+        monkeypatch,
+        x,
+        lambda dither, floor, shown: audit_with(0.3 if shown and floor < 0.1 else 0.01),
     )
-    assert choice.dither == 0.4
-    assert [dither for dither, draws in calls if draws == 8] == [0.0, 0.1, 0.2, 0.4]
+    assert (choice.dither, choice.floor) == (0.0, 0.2)
+    assert looks[1:] == [(0.0, 0.03), (0.0, 0.08), (0.0, 0.2)]
+
+
+def test_fresh_targets_can_ask_for_dither(monkeypatch, x) -> None:
+    choice, looks = chosen_with(
+        monkeypatch,
+        x,
+        lambda dither, floor, shown: audit_with(0.3 if shown and dither == 0 else 0.01),
+    )
+    assert (choice.dither, choice.floor) == (0.2, FLOORS[-1])
+    assert looks[-2:] == [(0.0, FLOORS[-1]), (0.2, FLOORS[-1])]
 
 
 def test_where_nothing_holds_it_says_so(monkeypatch, x) -> None:
-    choice, _ = chosen_with(monkeypatch, x, lambda *_: 0.4)
-    assert choice.dither == LADDER[-1]
+    choice, looks = chosen_with(monkeypatch, x, lambda *_: audit_with(0.4))
+    assert (choice.dither, choice.floor) == (DITHERS[-1], FLOORS[-1])
+    assert looks == [*((dither, -1.0) for dither in DITHERS), (DITHERS[-1], FLOORS[-1])]
     assert not choice.audit.passes
     assert "do not show" in choice.why
     settled = choice.settles(ASKED)
     assert settled.notes["audit"]["passes"] is False
-    assert settled.dither == LADDER[-1]
+    assert (settled.dither, settled.floor) == (DITHERS[-1], FLOORS[-1])
 
 
 def test_one_bad_kind_is_enough_to_go_on(monkeypatch, x) -> None:
-    def measured(x, sampler, asked, cells, *, repeats, seed, **_):
-        good, bad = (
-            audit_with(0.0, kinds=("a", "b", "c", "d", "e")),
-            audit_with(0.3, kinds=("max",)),
-        )
-        trials = [good.trials, bad.trials] if asked.dither < 0.3 else [good.trials]
-        return Audit(pd.concat(trials, ignore_index=True), 0.1, {"repeats": repeats})
+    def audit(dither: float, floor: float, shown: bool) -> Audit:
+        good = audit_with(0.0, kinds=tuple("abcdefgh"))
+        bad = audit_with(0.3, kinds=("max",))
+        trials = [good.trials, bad.trials] if floor < 0.08 else [good.trials]
+        return Audit(pd.concat(trials, ignore_index=True), 0.1, {"repeats": 2})
 
-    monkeypatch.setattr(MODULE, "measure", measured)
-    sampler = fit_sampler(x, "gaussian")
-    assert choose(sampler.check(x), sampler, ASKED).dither == 0.4
+    assert chosen_with(monkeypatch, x, audit)[0].floor == 0.08
+
+
+def test_a_given_floor_stays(monkeypatch, x) -> None:
+    asked = Asked(statistic="lasso", draws=8, floor=0.15)
+    choice, _ = chosen_with(
+        monkeypatch, x, lambda dither, floor, _: audit_with(0.0 if dither > 0 else 0.5), asked
+    )
+    assert (choice.dither, choice.floor) == (0.2, 0.15)
+    assert "floor" not in choice.settles(asked).reasons
+    assert choice.settles(asked).floor == 0.15
 
 
 def test_too_few_neurons_get_no_audit(monkeypatch, x) -> None:
-    choice, calls = chosen_with(monkeypatch, x[:, :3], lambda *_: 0.0)
-    assert (choice.dither, choice.audit, calls) == (UNAUDITED, None, [])
+    choice, looks = chosen_with(monkeypatch, x[:, :3], lambda *_: audit_with(0.0))
+    assert ((choice.dither, choice.floor), choice.audit, looks) == (UNAUDITED, None, [])
     assert "few" in choice.why
     assert choice.settles(ASKED).notes["audit"] is None
 
 
 def test_a_choice_is_remembered_for_its_layer_alone(monkeypatch, x) -> None:
-    first, calls = chosen_with(monkeypatch, x, lambda *_: 0.0)
+    first, calls = chosen_with(monkeypatch, x, lambda *_: audit_with(0.0))
     seen = len(calls)
     sampler = fit_sampler(x, "gaussian")
     assert choose(sampler.check(x), sampler, ASKED, n_jobs=2) is first
@@ -125,13 +183,14 @@ def test_a_choice_is_remembered_for_its_layer_alone(monkeypatch, x) -> None:
 
 
 def test_it_comes_back_from_a_file(monkeypatch, x, tmp_path) -> None:
-    choice, _ = chosen_with(monkeypatch, x, lambda dither, _: 0.02)
+    choice, _ = chosen_with(monkeypatch, x, lambda *_: audit_with(0.02))
     write_arrays(tmp_path / "choice.npz", choice.to_arrays())
     back = Choice.from_arrays(read_arrays(tmp_path / "choice.npz"))
-    assert (back.dither, back.tried, back.why) == (choice.dither, choice.tried, choice.why)
+    assert (back.dither, back.floor, back.why) == (choice.dither, choice.floor, choice.why)
+    assert back.tried == choice.tried
     assert back.audit.to_json() == choice.audit.to_json()
-    none = Choice.from_arrays(Choice(0.5, None).to_arrays())
-    assert (none.dither, none.audit) == (0.5, None)
+    none = Choice.from_arrays(Choice(0.5, 0.0, None).to_arrays())
+    assert (none.dither, none.floor, none.audit) == (0.5, 0.0, None)
 
 
 def test_selections_of_two_seeds_share_one_choice(x) -> None:
@@ -150,10 +209,11 @@ def test_what_is_settled_is_what_is_run(x) -> None:
     whole = select(x, x[:, 0], sampler=sampler, statistic="lasso", draws=2, knockoffs=4)
     np.testing.assert_array_equal(alone.scores, whole.scores)
     assert whole.settings["why"]["dither"] == settled.reasons["dither"]
+    assert whole.settings["floor"] == settled.floor
 
 
 def test_a_given_dither_and_frequencies_are_not_audited(monkeypatch, x) -> None:
-    monkeypatch.setattr(MODULE, "measure", None)
+    monkeypatch.setattr(MODULE, "measure_floors", None)
     sampler = fit_sampler(x, "gaussian")
     given = Asked(dither=0.3)
     assert settle(sampler.check(x), sampler, given) is given

@@ -13,6 +13,7 @@ from neucept.knockoffs.filter import (
     e_bh,
     e_values,
     fewest,
+    floored,
     internal_level,
     knockoffs_for,
     threshold,
@@ -104,6 +105,29 @@ def test_ties_count_against_the_original() -> None:
     outcome = contest(np.array([[3.0, 3.0, 0.0], [2.0, 2.0, 2.0]]))
     assert not outcome.original_wins.any()
     np.testing.assert_allclose(outcome.margin, [1.5, 0.0])
+
+
+@given(importances(), st.sampled_from([0.0, 0.1, 0.5, 0.9]), st.randoms())
+def test_a_floor_looks_at_margins_alone(values: np.ndarray, floor: float, random) -> None:
+    """A neuron that trades places with a knockoff is left out, or not, all the same."""
+    outcome = floored(contest(values), floor)
+    traded = values.copy()
+    for row in traded:
+        other = random.randrange(len(row))
+        row[[0, other]] = row[[other, 0]]
+    np.testing.assert_array_equal(outcome.margin, floored(contest(traded), floor).margin)
+    assert (outcome.margin[outcome.margin > 0] >= floor * outcome.margin.max()).all()
+    assert not outcome.original_wins[outcome.margin == 0].any()
+
+
+def test_a_floor_leaves_out_what_matters_little() -> None:
+    outcome = Contest(np.array([True, True, False, True]), np.array([10.0, 1.0, 2.0, 0.5]), 4)
+    cut = floored(outcome, 0.1)
+    np.testing.assert_array_equal(cut.margin, [10, 1, 2, 0])
+    np.testing.assert_array_equal(cut.original_wins, [True, True, False, False])
+    same = floored(outcome, 0.0)
+    np.testing.assert_array_equal(same.margin, outcome.margin)
+    np.testing.assert_array_equal(same.original_wins, outcome.original_wins)
 
 
 def test_null_evidence_sums_to_at_most_the_number_of_neurons() -> None:

@@ -55,7 +55,7 @@ def test_settings_tell_what_was_chosen_and_are_plain(layer) -> None:
     assert settings["sampler"]["kind"] == "gaussian"
     assert settings["statistic"]["kind"] == "lasso"
     assert settings["rows"] == 600
-    assert set(settings["why"]) == {"knockoffs", "draws", "dither", "rows"}
+    assert set(settings["why"]) == {"knockoffs", "draws", "dither", "floor", "rows"}
     assert settings["dither"] in {rung["dither"] for rung in settings["tried"]}
     assert settings["audit"]["passes"]
     assert select(x, y[:, 0], draws=2, knockoffs=2).settings["why"].keys() == {"rows"}
@@ -203,6 +203,8 @@ def test_too_few_rows_for_a_fitted_sampler(layer) -> None:
         ({"draws": 0}, "draws is 0"),
         ({"dither": -0.5}, "dither is -0.5"),
         ({"dither": float("inf")}, "dither is inf"),
+        ({"floor": 1.0}, "floor is 1.0"),
+        ({"floor": -0.1}, "floor is -0.1"),
         ({"sampler": "copula"}, "no density 'copula'"),
         ({"statistic": "netwrk"}, "no statistic 'netwrk'"),
         ({"n_jobs": 0}, "n_jobs is 0"),

@@ -128,7 +128,7 @@ def audit_layers(
     """Audit each layer of a finished search, on targets that it has not seen.
 
     Targets are planted on the samples that the layer was tested on, and selected for with its
-    density, dither, knockoffs and draws.
+    density, dither, floor, knockoffs and draws.
 
     Args:
         acts: The activations that were searched.
@@ -157,7 +157,8 @@ def audit_layers(
     for step, layer in enumerate(reversed(crit.layers)):
         if crit.settings[layer]["tested"] <= FEWEST_PLANTED:
             continue
-        asked = replace(search.asked, dither=crit.settings[layer]["dither"])
+        used = {name: crit.settings[layer][name] for name in ("dither", "floor")}
+        asked = replace(search.asked, **used)
         seed = derived_seed(search.seed, "audit afterwards", layer)
         rows = walk.rows(population, step)
         found[layer] = work.measured(layer, rows, population, asked, noises, repeats, seed)

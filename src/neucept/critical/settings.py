@@ -27,6 +27,7 @@ class Search:
         knockoffs: Simultaneous knockoffs per draw, as in `select`.
         draws: Draws that are averaged, as in `select`.
         dither: Noise added to the target in each draw, as in `select`.
+        floor: Share of the largest importance under which no neuron is named, as in `select`.
         rows: Samples that each draw sees, as in `select`.
         aggregate: How draws become a selection: "e_values" (with the promise), or "frequency"
             (the share of draws that select a neuron, as published; without a promise).
@@ -51,6 +52,7 @@ class Search:
     knockoffs: int | Literal["auto"] = "auto"
     draws: int | Literal["auto"] = "auto"
     dither: float | Literal["auto"] = "auto"
+    floor: float | Literal["auto"] = "auto"
     rows: int | Literal["auto", "all"] = "auto"
     aggregate: Literal["e_values", "frequency"] = "e_values"
     scale: Literal["log_odds", "raw"] = "log_odds"
@@ -119,6 +121,7 @@ def paper_recipe(draws: int = 50, fdr: float = 0.1, seed: int = 0) -> Search:
         knockoffs=1,
         draws=draws,
         dither=0.0,
+        floor=0.0,
         rows="all",
         aggregate="frequency",
         scale="raw",

@@ -28,6 +28,7 @@ class Asked:
         knockoffs: As in `select`.
         draws: As in `select`.
         dither: As in `select`; where a selection is run, what "auto" stands for is settled.
+        floor: As in `select`, and settled like the dither.
         rows: As in `select`.
         aggregate: As in `select`.
         reasons: Why a setting is what it is, by name, where it was settled elsewhere.
@@ -39,17 +40,23 @@ class Asked:
     knockoffs: int | Literal["auto"] = "auto"
     draws: int | Literal["auto"] = "auto"
     dither: float | Literal["auto"] = "auto"
+    floor: float | Literal["auto"] = "auto"
     rows: int | Literal["auto", "all"] = "auto"
     aggregate: Literal["e_values", "frequency"] = "e_values"
     reasons: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def least(self) -> float:
+        """The floor as a number; 0 where it was left to us and nothing settled it."""
+        return 0.0 if is_auto(self.floor) else float(self.floor)
 
 
 def check_settings(asked: Asked, sampler: object = "auto") -> None:
     """Refuse what no selection can be run with.
 
     Args:
-        asked: The settings; the dither may be "auto" here.
+        asked: The settings; dither and floor may be "auto" here.
         sampler: As in `select`.
 
     Raises:
@@ -71,6 +78,9 @@ def check_settings(asked: Asked, sampler: object = "auto") -> None:
     dither: object = asked.dither
     if not is_auto(dither) and not (is_real(dither) and 0 <= dither < np.inf):
         raise SettingsError(f"dither is {dither!r}. Pass 'auto' or a number of at least 0.")
+    floor: object = asked.floor
+    if not is_auto(floor) and not (is_real(floor) and 0 <= floor < 1):
+        raise SettingsError(f"floor is {floor!r}. Pass 'auto' or a share from 0 to less than 1.")
     rows: object = asked.rows
     named = isinstance(rows, str) and rows in ("auto", "all")
     if not named and not (is_whole(rows) and rows >= LEAST_SAMPLES):

@@ -17,7 +17,7 @@ from neucept.knockoffs.asked import Asked
 from neucept.knockoffs.filter import e_bh
 from neucept.knockoffs.planting import PLANTED, Planted, check_noise, plant, score
 from neucept.knockoffs.sampling import Sampler
-from neucept.knockoffs.selecting import run_selection
+from neucept.knockoffs.selecting import run_at_floors
 from neucept.knockoffs.selection import Selection
 from neucept.runtime import (
     Progress,
@@ -202,7 +202,7 @@ def measure(
     Args:
         x: Activations, as `sampler.check` returns them.
         sampler: Fitted to these neurons.
-        asked: How to select.
+        asked: How to select, the dither a number.
         cells: Kind and noise of each target of a repeat.
         repeats: As in `audit`.
         planted: As in `audit`.
@@ -217,31 +217,85 @@ def measure(
         DataError: too few neurons can be tested.
         SettingsError: `planted` is out of range.
     """
+    (found,) = measure_floors(
+        x,
+        sampler,
+        asked,
+        (asked.least,),
+        cells,
+        repeats=repeats,
+        planted=planted,
+        seed=seed,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
+    return found
+
+
+def measure_floors(
+    x: Float[np.ndarray, "samples neurons"],
+    sampler: Sampler,
+    asked: Asked,
+    floors: Sequence[float],
+    cells: Sequence[tuple[str, float]],
+    *,
+    repeats: int,
+    planted: int | Literal["auto"] = "auto",
+    seed: int,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> list[Audit]:
+    """One audit for each floor, from the same targets and draws.
+
+    Args:
+        x: As in `measure`.
+        sampler: As in `measure`.
+        asked: As in `measure`; its floor is not looked at.
+        floors: The floors.
+        cells: As in `measure`.
+        repeats: As in `audit`.
+        planted: As in `audit`.
+        seed: As in `audit`.
+        n_jobs: As in `audit`.
+        progress: As in `measure`.
+
+    Returns:
+        For each floor what `measure` returns for it.
+    """
     size = _size(planted, len(sampler.screening.tested))
-    trials: list[dict[str, Any]] = []
-    settings: dict[str, Any] = {}
+    trials: list[list[dict[str, Any]]] = [[] for _ in floors]
+    settings: list[dict[str, Any]] = []
     for repeat in range(repeats):
         targets = plant_all(x, cells, size, sampler, seed, repeat)
-        (found,) = run_selection(
+        found = run_at_floors(
             x,
             np.stack([target.y for target in targets], axis=1),
             sampler,
             asked,
-            "separate",
+            floors,
             seed=derived_seed(seed, "audit draws", repeat),
             n_jobs=n_jobs,
             progress=_passed_on(progress, repeat, repeats),
         )
-        trials += [
-            _trial(selected_alone(found, t, sampler), target, repeat)
-            for t, target in enumerate(targets)
-        ]
-        settings = dict(found.settings)
-    settings |= {"targets": "joint", "n_targets": 1, "seed": int(seed)}
-    settings |= {"kinds": list(dict.fromkeys(kind for kind, _ in cells))}
-    settings |= {"noises": list(dict.fromkeys(noise for _, noise in cells))}
-    settings |= {"repeats": int(repeats), "planted": size}
-    return Audit(pd.DataFrame(trials), float(asked.fdr), settings)
+        for rows, selection in zip(trials, found, strict=True):
+            rows += [
+                _trial(selected_alone(selection, t, sampler), target, repeat)
+                for t, target in enumerate(targets)
+            ]
+        settings = [dict(selection.settings) for selection in found]
+    more = {
+        "targets": "joint",
+        "n_targets": 1,
+        "seed": int(seed),
+        "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
+        "noises": list(dict.fromkeys(noise for _, noise in cells)),
+        "repeats": int(repeats),
+        "planted": size,
+    }
+    return [
+        Audit(pd.DataFrame(rows), float(asked.fdr), {**own, **more})
+        for rows, own in zip(trials, settings, strict=True)
+    ]
 
 
 def plant_all(

@@ -1,30 +1,42 @@
-"""What dither "auto" stands for on these neurons: the least at which the level is seen to hold.
+"""What dither and floor "auto" stand for on these neurons: the least at which the level holds.
 
-Dither hides what an imperfect density leaks, and costs power. How much is needed differs from layer
-to layer, so it is tried out on planted targets, whose neurons are known.
+Both hide what an imperfect density leaks: a floor names no neuron that matters little beside the
+one that matters most, and dither drowns small effects in noise. Both cost power, dither more. How
+much is needed differs from layer to layer, so it is tried out on planted targets, whose neurons are
+known.
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from neucept.knockoffs.asked import Asked, is_auto
-from neucept.knockoffs.audit import FEWEST_PLANTED, Audit, cells_of, measure
+from neucept.knockoffs.audit import FEWEST_PLANTED, Audit, cells_of, measure, measure_floors
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.selecting import settled_draws
 from neucept.knockoffs.statistics import find_statistic
 from neucept.runtime import Progress, derived_seed, digest
 
-LADDER = (0.0, 0.1, 0.2, 0.4, 0.8)
+FLOORS = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
+"""Floors that are tried, as shares of the largest importance. One set of fits serves them all."""
+
+DITHERS = (0.0, 0.2, 0.8)
 """Dithers that are tried, in standard deviations of the target."""
 
-UNAUDITED = 0.5
-"""The dither of a layer with too few neurons for an audit."""
+LOW = 0.12
+"""With a floor up to here no further dither is tried: it would cost more power than the floor."""
+
+MARGIN = 0.5
+"""Share of the level under which the targets that choose must stay."""
+
+UNAUDITED = (0.5, 0.0)
+"""Dither and floor of a layer with too few neurons for an audit."""
 
 HARDEST = ("network", "even", "product", "max")
 """Kinds of target that choose: where it was measured, most wrong neurons were named for these."""
@@ -40,15 +52,17 @@ _SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A dither, and what planted targets say of it.
+    """A dither and a floor, and what planted targets say of them.
 
     Attributes:
         dither: In standard deviations of the target.
+        floor: Share of the largest importance.
         audit: On targets other than those that chose; None where no audit was possible.
-        tried: The dithers that were looked at: dither, fdr, fdr_error, power.
+        tried: What was looked at: dither, floor, fdr, fdr_error, power.
     """
 
     dither: float
+    floor: float
     audit: Audit | None
     tried: tuple[dict[str, float], ...] = field(default=())
 
@@ -62,18 +76,27 @@ class Choice:
         return "the most that is tried; planted targets do not show that the level holds"
 
     def settles(self, asked: Asked) -> Asked:
-        """The settings with this dither, and what is to be said of it."""
+        """The settings with this choice, and what is to be said of it."""
         notes = {"audit": None if self.audit is None else self.audit.to_json()}
+        reasons = {"dither": self.why}
+        if is_auto(asked.floor):
+            reasons["floor"] = self.why
         return replace(
             asked,
             dither=self.dither,
-            reasons={**asked.reasons, "dither": self.why},
+            floor=self.floor,
+            reasons={**asked.reasons, **reasons},
             notes={**asked.notes, **notes, "tried": list(self.tried)},
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything, as plain arrays that `runtime.write_arrays` can store."""
-        text = {"dither": self.dither, "tried": self.tried, "audited": self.audit is not None}
+        text = {
+            "dither": self.dither,
+            "floor": self.floor,
+            "tried": self.tried,
+            "audited": self.audit is not None,
+        }
         arrays = {} if self.audit is None else self.audit.to_arrays()
         return {
             **{f"audit {k}": v for k, v in arrays.items()},
@@ -86,7 +109,7 @@ class Choice:
         text = json.loads(str(arrays["choice"]))
         audit = {k.removeprefix("audit "): v for k, v in arrays.items() if k != "choice"}
         found = Audit.from_arrays(audit) if text["audited"] else None
-        return cls(text["dither"], found, tuple(text["tried"]))
+        return cls(text["dither"], text["floor"], found, tuple(text["tried"]))
 
 
 _choices: OrderedDict[str, Choice] = OrderedDict()
@@ -100,7 +123,7 @@ def settle(
     n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Asked:
-    """The settings with a number for the dither.
+    """The settings with numbers for dither and floor.
 
     Args:
         x: As in `choose`.
@@ -110,7 +133,8 @@ def settle(
         progress: As in `choose`.
 
     Returns:
-        Settings that `run_selection` can run. Frequencies promise nothing and get no dither.
+        Settings that `run_selection` can run. Frequencies promise nothing and get no dither; with
+        a given dither nothing is left to choose.
     """
     if not is_auto(asked.dither):
         return asked
@@ -128,17 +152,19 @@ def choose(
     n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Choice:
-    """Choose the dither of a layer by small audits without noise.
+    """Choose dither and floor of a layer by small audits without noise.
 
-    Targets of the hardest kinds are planted, and selected for with half the draws, at no dither
-    first and then at more, until the share of wrong neurons stays under the level. What was chosen
-    is then audited as it will be used, on fresh targets of all kinds, and raised again while these
-    do not support it.
+    Targets of the hardest kinds are planted, and selected for with half the draws and no dither.
+    The least floor is taken from which on the share of wrong neurons stays well under the level;
+    where that is a high one or there is none, dither is tried too, and what has most power is
+    taken. It is then audited as it will be used, on fresh targets of all kinds, and raised while
+    these do not support it.
 
     Args:
         x: Activations, as `sampler.check` returns them.
         sampler: Fitted to these neurons.
-        asked: All other settings of the selection; its dither is not looked at.
+        asked: All other settings of the selection. Its dither is not looked at; a floor that is a
+            number stays.
         repeats: Of each audit, at least 2.
         n_jobs: Workers; None for one per core. The choice does not depend on it.
         progress: Told after each finished task, with the stage "audit at dither ...".
@@ -148,12 +174,13 @@ def choose(
         selected for; a process remembers it.
     """
     if len(sampler.screening.tested) <= FEWEST_PLANTED:
-        return Choice(UNAUDITED, None)
-    name = (asked.fdr, asked.knockoffs, asked.draws, asked.rows, repeats)
+        dither, floor = UNAUDITED
+        return Choice(dither, floor if is_auto(asked.floor) else asked.least, None)
+    name = (asked.fdr, asked.knockoffs, asked.draws, asked.floor, asked.rows, repeats)
     key = digest(x, sampler.digest, repr(find_statistic(asked.statistic).describe()), repr(name))
     if key not in _choices:
-        rungs = _Rungs(x, sampler, asked, repeats, n_jobs, progress)
-        _choices[key] = rungs.climbed(rungs.chosen())
+        trials = _Trials(x, sampler, asked, repeats, n_jobs, progress)
+        _choices[key] = trials.shown(*trials.best())
         while len(_choices) > REMEMBERED:
             _choices.popitem(last=False)
     _choices.move_to_end(key)
@@ -161,8 +188,8 @@ def choose(
 
 
 @dataclass(frozen=True, eq=False)
-class _Rungs:
-    """The ladder of one layer, and what was seen on it."""
+class _Trials:
+    """What is tried on one layer, and what was seen."""
 
     x: Float[np.ndarray, "samples neurons"]
     sampler: Sampler
@@ -172,49 +199,89 @@ class _Rungs:
     progress: Progress | None
     tried: list[dict[str, float]] = field(default_factory=list)
 
-    def chosen(self) -> int:
-        """The least rung that looks safe; the last, which is not tried here, when none does."""
-        below = range(len(LADDER) - 1)
-        return next((rung for rung in below if self._safe(rung)), len(LADDER) - 1)
+    @property
+    def floors(self) -> tuple[float, ...]:
+        """Those that may be chosen, rising."""
+        return FLOORS if is_auto(self.asked.floor) else (self.asked.least,)
 
-    def climbed(self, rung: int) -> Choice:
-        """The first rung from this one up that fresh targets support, or the last."""
-        audit = self._measured(rung, "shown", self.asked)
-        while not audit.passes and rung + 1 < len(LADDER):
-            rung += 1
-            audit = self._measured(rung, "shown", self.asked)
-        return Choice(LADDER[rung], audit, tuple(self.tried))
+    def best(self) -> tuple[int, int]:
+        """Which dither and floor look safe and have most power; the largest where none do."""
+        found: list[tuple[float, int, int]] = []
+        for place, dither in enumerate(DITHERS):
+            audits = self._choosing(dither)
+            safe = _first_safe(audits)
+            if safe == len(audits):
+                continue
+            found.append((audits[safe].power, place, safe))
+            if self.floors[safe] <= LOW:
+                break
+        if not found:
+            return len(DITHERS) - 1, len(self.floors) - 1
+        return max(found, key=lambda one: one[0])[1:]
 
-    def _safe(self, rung: int) -> bool:
+    def shown(self, dither: int, floor: int) -> Choice:
+        """The first from these up that fresh targets support, or the largest."""
+        while True:
+            audit = self._showing(DITHERS[dither], self.floors[floor])
+            last = len(DITHERS) - 1, len(self.floors) - 1
+            if audit.passes or (dither, floor) == last:
+                return Choice(DITHERS[dither], self.floors[floor], audit, tuple(self.tried))
+            if floor < last[1]:
+                # Two at a time: each look costs a whole audit.
+                floor = min(floor + 2, last[1])
+            else:
+                dither += 1
+
+    def _choosing(self, dither: float) -> list[Audit]:
         # Half the draws do for a choice; what is shown comes from all of them.
         half = max(2, settled_draws(self.asked) // 2)
-        found = self._measured(rung, "chooses", replace(self.asked, draws=half), HARDEST)
-        return found.fdr <= found.level and bool(found.kinds["passes"].all())
-
-    def _measured(
-        self, rung: int, role: str, asked: Asked, kinds: tuple[str, ...] | None = None
-    ) -> Audit:
-        dither = LADDER[rung]
-        found = measure(
+        audits = measure_floors(
             self.x,
             self.sampler,
-            replace(asked, dither=dither),
-            cells_of(kinds, (0.0,), self.repeats),
+            replace(self.asked, dither=dither, draws=half),
+            self.floors,
+            cells_of(HARDEST, (0.0,), self.repeats),
             repeats=self.repeats,
-            seed=derived_seed(_SEED, "dither", role, rung),
+            seed=derived_seed(_SEED, "chooses", repr(dither)),
             n_jobs=self.n_jobs,
-            progress=_named(self.progress, dither),
+            progress=_named(self.progress, f"choice at dither {dither:g}"),
         )
-        seen = {"dither": dither, "fdr": found.fdr, "fdr_error": found.fdr_error}
-        self.tried.append({**seen, "power": found.power})
-        return found
+        for floor, audit in zip(self.floors, audits, strict=True):
+            self._note(dither, floor, audit)
+        return audits
+
+    def _showing(self, dither: float, floor: float) -> Audit:
+        audit = measure(
+            self.x,
+            self.sampler,
+            replace(self.asked, dither=dither, floor=floor),
+            cells_of(None, (0.0,), self.repeats),
+            repeats=self.repeats,
+            seed=derived_seed(_SEED, "shown", repr(dither), repr(floor)),
+            n_jobs=self.n_jobs,
+            progress=_named(self.progress, f"audit at dither {dither:g}, floor {floor:g}"),
+        )
+        self._note(dither, floor, audit)
+        return audit
+
+    def _note(self, dither: float, floor: float, audit: Audit) -> None:
+        seen = {"fdr": audit.fdr, "fdr_error": audit.fdr_error, "power": audit.power}
+        self.tried.append({"dither": dither, "floor": floor, **seen})
 
 
-def _named(progress: Progress | None, dither: float) -> Progress | None:
+def _first_safe(audits: Sequence[Audit]) -> int:
+    """The least floor from which on all look safe; their number where the last does not."""
+    first = len(audits)
+    while first > 0 and _safe(audits[first - 1]):
+        first -= 1
+    return first
+
+
+def _safe(audit: Audit) -> bool:
+    return audit.fdr <= MARGIN * audit.level and bool(audit.kinds["passes"].all())
+
+
+def _named(progress: Progress | None, stage: str) -> Progress | None:
     if progress is None:
         return None
-
-    def told(_: str, done: int, total: int) -> None:
-        progress(f"audit at dither {dither:g}", done, total)
-
-    return told
+    return lambda _, done, total: progress(stage, done, total)

@@ -49,6 +49,26 @@ def contest(importances: Float[np.ndarray, "neurons columns"]) -> Contest:
     return Contest(wins, margin, importances.shape[1] - 1)
 
 
+def floored(outcome: Contest, floor: float) -> Contest:
+    """The contest without neurons that matter little beside the one that matters most.
+
+    Margins do not tell an original from its knockoffs, so what is left out depends on nothing
+    that a selection must not look at, and the level is promised as before. What an imperfect
+    density leaks onto null neurons is small beside what it leaks from, whatever the number of
+    samples.
+
+    Args:
+        outcome: From `contest`.
+        floor: Share of the largest margin under which a neuron is left out, in [0, 1).
+
+    Returns:
+        The contest; neurons that are left out have margin 0 and have not won.
+    """
+    high = outcome.margin >= floor * outcome.margin.max(initial=0.0)
+    margin = np.where(high, outcome.margin, 0.0)
+    return Contest(outcome.original_wins & high, margin, outcome.copies)
+
+
 def threshold(outcome: Contest, level: float) -> float:
     """The smallest margin at which the estimated false discovery proportion is at most `level`.
 

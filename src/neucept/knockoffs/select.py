@@ -29,6 +29,7 @@ def select(
     knockoffs: int | Literal["auto"] = "auto",
     draws: int | Literal["auto"] = "auto",
     dither: float | Literal["auto"] = "auto",
+    floor: float | Literal["auto"] = "auto",
     rows: int | Literal["auto", "all"] = "auto",
     targets: Literal["joint", "separate"] = "joint",
     aggregate: Literal["e_values", "frequency"] = "e_values",
@@ -50,8 +51,12 @@ def select(
         draws: How many times knockoffs are drawn; "auto" is 20, or 8 for networks,
             which are slower.
         dither: Standard deviation of the noise that each draw adds to a target, in units of the
-            target's own; "auto" is the least of `choosing.LADDER` whose audit keeps the level on
-            these neurons. That takes minutes once for a layer; `settings` tells what it showed.
+            target's own; "auto" is the least of `choosing.DITHERS` at which an audit of these
+            neurons keeps the level. That takes a minute or more, once for a layer; `settings`
+            tells what it showed.
+        floor: Share of the largest importance under which no neuron is named; "auto" is the least
+            of `choosing.FLOORS` at which the same audit keeps the level, and 0 where a dither is
+            given.
         rows: Samples that the statistic sees in each draw, drawn anew each time where there are
             more; "auto" is 10,000, "all" is all. The density is fitted to all. What an imperfect
             density leaks grows with the rows.
@@ -75,7 +80,7 @@ def select(
     """
     if targets not in ("joint", "separate"):
         raise SettingsError(f"targets is {targets!r}. Pass 'joint' or 'separate'.")
-    asked = Asked(fdr, statistic, knockoffs, draws, dither, rows, aggregate)
+    asked = Asked(fdr, statistic, knockoffs, draws, dither, floor, rows, aggregate)
     check_settings(asked, sampler)
     check_seed(seed)
     fitted = sampler if isinstance(sampler, Sampler) else fit_sampler(x, sampler, seed)
@@ -99,6 +104,7 @@ def audit(
     knockoffs: int | Literal["auto"] = "auto",
     draws: int | Literal["auto"] = "auto",
     dither: float | Literal["auto"] = "auto",
+    floor: float | Literal["auto"] = "auto",
     rows: int | Literal["auto"] = "auto",
     kinds: Sequence[str] | None = None,
     noises: Sequence[float] = (0.0, 0.5),
@@ -122,6 +128,7 @@ def audit(
         knockoffs: As in `select`.
         draws: As in `select`.
         dither: As in `select`.
+        floor: As in `select`.
         rows: As in `select`.
         kinds: Forms of the targets, from `planting.PLANTED`; None for all.
         noises: Of each kind, in standard deviations of the noise-free target; at least 0.
@@ -139,7 +146,7 @@ def audit(
         SettingsError: a setting is unknown or out of range.
     """
     cells = cells_of(kinds, noises, repeats)
-    asked = Asked(fdr, statistic, knockoffs, draws, dither, rows)
+    asked = Asked(fdr, statistic, knockoffs, draws, dither, floor, rows)
     check_settings(asked, sampler)
     check_seed(seed)
     fitted = sampler if isinstance(sampler, Sampler) else fit_sampler(x, sampler, seed)

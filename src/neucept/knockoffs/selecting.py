@@ -17,6 +17,7 @@ from neucept.knockoffs.filter import (
     e_bh,
     e_values,
     fewest,
+    floored,
     internal_level,
     knockoffs_for,
 )
@@ -67,6 +68,40 @@ def run_selection(
     return tuple(_conclude(found, which, sampler, settings) for which in wanted)
 
 
+def run_at_floors(
+    x: Float[np.ndarray, "samples neurons"],
+    y: Float[np.ndarray, "samples targets"],
+    sampler: Sampler,
+    asked: Asked,
+    floors: Sequence[float],
+    *,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+) -> list[Selection]:
+    """Select for each target by itself, at several floors from the same draws.
+
+    Args:
+        x: As in `run_selection`.
+        y: As in `run_selection`.
+        sampler: As in `run_selection`.
+        asked: As in `run_selection`; its floor is not looked at.
+        floors: The floors.
+        seed: As in `run_selection`.
+        n_jobs: As in `run_selection`.
+        progress: As in `run_selection`.
+
+    Returns:
+        For each floor what `run_selection` returns for it.
+    """
+    work, settings = _prepare(x, y, sampler, asked, seed)
+    found = run_draws(work, settings["draws"], "separate", n_jobs=n_jobs, progress=progress)
+    return [
+        _conclude(found, "separate", sampler, {**settings, "floor": float(floor)})
+        for floor in floors
+    ]
+
+
 def _prepare(
     x: Float[np.ndarray, "samples neurons"],
     y: Float[np.ndarray, "samples targets"],
@@ -101,6 +136,7 @@ def _prepare(
         "knockoffs": copies,
         "draws": repeats,
         "dither": dither,
+        "floor": asked.least,
         "rows": seen,
         "aggregate": asked.aggregate,
         "seed": int(seed),
@@ -143,8 +179,9 @@ def _conclude(
     contests: list[Sequence[Contest]] = []
     for draw in draws:
         contests.append([draw.joint] if targets == "joint" and draw.joint else draw.separate)
-    evidence = np.array([[e_values(c, settings["level"]) for c in row] for row in contests])
     scores = np.array([[c.signed for c in row] for row in contests]).mean(0).T
+    contests = [[floored(c, settings["floor"]) for c in row] for row in contests]
+    evidence = np.array([[e_values(c, settings["level"]) for c in row] for row in contests])
     frequency = (evidence > 0).mean(0).T
     mean = evidence.mean(0).T
     if settings["aggregate"] == "frequency":

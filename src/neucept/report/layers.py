@@ -194,6 +194,7 @@ _FACTS = {
     "statistic": "statistic",
     "level": "level within a draw",
     "dither": "dither",
+    "floor": "floor",
 }
 
 

@@ -29,6 +29,7 @@ class StudySettings:
         knockoffs: Simultaneous knockoffs per draw, or "auto".
         draws: Draws of knockoffs that are averaged, or "auto".
         dither: Noise added to the target in each draw, in its standard deviations, or "auto".
+        floor: Share of the largest importance under which no neuron is named, or "auto".
         rows: Samples that each draw sees: a number, "auto" (10,000 at most) or "all".
         audit: How often targets are planted on each layer, to see whether the level holds there;
             0 for no audit.
@@ -55,6 +56,7 @@ class StudySettings:
     knockoffs: int | Literal["auto"] = "auto"
     draws: int | Literal["auto"] = "auto"
     dither: float | Literal["auto"] = "auto"
+    floor: float | Literal["auto"] = "auto"
     rows: int | Literal["auto", "all"] = "auto"
     audit: int = 2
     keep: float = 0.9

@@ -4,7 +4,7 @@ Two layers of ResNet-20 and of a LeNet each get as many decoys as they have neur
 neurons of one class are then searched, with another seed for decoys and selection each time: by the
 direct route on all rows, and along the chain with rows of its own for each layer. Told are the
 share of decoys among the selected, and how many real neurons are selected beside those without
-decoys. The dither of a layer is chosen once, by audits of its own, and serves all seeds.
+decoys. Dither and floor of a layer are chosen once, by audits, and serve all seeds.
 
     NEUCEPT_DATA=... python benchmarks/decoys.py [--seeds 20] [--cases resnet20:direct ...]
 
@@ -42,7 +42,7 @@ LEAST_KEPT = 0.8
 """Real neurons selected beside decoys, at least, of those selected without."""
 
 PIECES = Checkpoints(CACHE / "decoys")
-VERSION = 1
+VERSION = 2
 """Raised when the default changes, so that the pieces are measured again."""
 
 
@@ -57,7 +57,7 @@ def main() -> None:
                 both += found(case, False, seed)
             rows += both
             print(f"{case} seed {seed}: {time.perf_counter() - begun:.0f} s")
-            columns = ["layer", "widened", "dither", "targets", "real", "decoys"]
+            columns = ["layer", "widened", "dither", "floor", "targets", "real", "decoys"]
             print(pd.DataFrame(both)[columns].to_string(index=False), flush=True)
     failures = write(pd.DataFrame(rows), arguments)
     for line in failures:
@@ -94,7 +94,7 @@ def rows_of(acts: nc.Activations, search: nc.Search, step: int) -> np.ndarray:
 
 @cache
 def choices(case: str, widened: bool) -> dict[str, Choice]:
-    """The dither of each layer, chosen on the first seed's decoys and rows."""
+    """Dither and floor of each layer, chosen on the first seed's decoys and rows."""
     network, route = case.split(":")
     acts, search = recorded(network, widened, 0), settings(route, 0)
     chosen = {}
@@ -119,10 +119,10 @@ def found(case: str, widened: bool, seed: int) -> list[dict]:
     """What one search names in each layer."""
     network, route = case.split(":")
     chosen = choices(case, widened)
-    dithers = {layer: choice.dither for layer, choice in chosen.items()}
+    used = {layer: {"dither": c.dither, "floor": c.floor} for layer, c in chosen.items()}
     acts = recorded(network, widened, seed)
-    key = digest("found", acts.digest(), acts.layers, route, dithers, seed, VERSION)
-    named = PIECES.recall(key, lambda: searched(acts, settings(route, seed), dithers))
+    key = digest("found", acts.digest(), acts.layers, route, used, seed, VERSION)
+    named = PIECES.recall(key, lambda: searched(acts, settings(route, seed), used))
     width = {layer: acts.n_neurons(layer) // (1 + widened) for layer in acts.layers}
     rows = []
     for layer in acts.layers:
@@ -138,7 +138,7 @@ def found(case: str, widened: bool, seed: int) -> list[dict]:
                 "decoys": int((units >= width[layer]).sum()),
                 "targets": int(named[f"{layer} targets"]),
                 "seconds": float(named[f"{layer} seconds"]),
-                "dither": dithers[layer],
+                **used[layer],
                 "supported": bool(chosen[layer].audit and chosen[layer].audit.passes),
             }
         )
@@ -146,18 +146,18 @@ def found(case: str, widened: bool, seed: int) -> list[dict]:
 
 
 def searched(
-    acts: nc.Activations, search: nc.Search, dithers: dict[str, float]
+    acts: nc.Activations, search: nc.Search, used: dict[str, dict[str, float]]
 ) -> dict[str, np.ndarray]:
     """The neurons of each layer that a search names, as `find_critical` does.
 
-    That takes one dither for all layers or chooses anew for each seed, so its steps are made here.
+    That takes one setting for all layers or chooses anew for each seed; so its steps are made here.
     """
     work = Work(acts, search, None, None, Checkpoints(None))
     top = Targets(acts.class_score(TARGET)[:, None], CLASS_SCORE, (-1,))
     asked, named = top, {}
     for step, layer in enumerate(reversed(acts.layers)):
         begun = time.perf_counter()
-        own = replace(work, search=replace(search, dither=dithers[layer]))
+        own = replace(work, search=replace(search, **used[layer]))
         node, _ = own.select(layer, asked, rows_of(acts, search, step), np.arange(acts.n_samples))
         named[f"{layer} named"] = np.array(distinct(node), dtype=np.int64)
         named[f"{layer} targets"] = np.array(asked.values.shape[1])
@@ -203,6 +203,7 @@ def cell(rows: pd.DataFrame) -> dict:
     for name, some in (("widened", wide), ("plain", plain)):
         own |= {
             f"dither_{name}": float(some["dither"].iloc[0]),
+            f"floor_{name}": float(some["floor"].iloc[0]),
             f"supported_{name}": bool(some["supported"].all()),
             f"real_{name}": float(some["real"].mean()),
             f"real_{name}_error": float(some["real"].sem()),
@@ -233,18 +234,19 @@ def page(cells: pd.DataFrame, failures: list[str], arguments: argparse.Namespace
         f"Level {FDR:.2f}. Written by `benchmarks/decoys.py`: class scores of real networks, each "
         "layer widened by as many decoys as it has neurons; means and standard errors over "
         f"{arguments.seeds} seeds with decoys and {arguments.plain} without. The chain has rows of "
-        "its own for each layer. Dithers are with decoys / without; one that its audit does not "
-        "support is marked.",
+        "its own for each layer. Dither and floor are with decoys / without; what its audit "
+        "does not support is marked.",
         "",
         "Not as wanted: " + ("; ".join(failures) or "none") + ".",
         "",
-        "| layer | route | dither | decoys among the selected | real neurons with decoys | without "
+        "| layer | route | dither, floor | decoys among the selected | real neurons with decoys | without "
         "| kept |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for _, one in cells.iterrows():
         dithers = " / ".join(
-            f"{one[f'dither_{name}']:g}" + " (not supported)" * (not one[f"supported_{name}"])
+            f"{one[f'dither_{name}']:g}, {one[f'floor_{name}']:g}"
+            + " (not supported)" * (not one[f"supported_{name}"])
             for name in ("widened", "plain")
         )
         lines.append(

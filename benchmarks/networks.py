@@ -20,6 +20,9 @@ from neucept.sources import load_data, load_model
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "benchmarks" / "cache"
 
+MANY = 50_000
+"""Rows of "lenet_many": MNIST training images."""
+
 
 def data_folder() -> Path:
     """The folder with the real data and weights."""
@@ -118,6 +121,12 @@ def _lenet_images() -> TensorDataset:
     return TensorDataset(torch.from_numpy(stored["test_images"]).float()[:, None] / 255)
 
 
+def _lenet_many() -> tuple[nn.Module, TensorDataset]:
+    stored = np.load(data_folder() / "mnist.npz")
+    images = torch.from_numpy(stored["train_images"][:MANY]).float()[:, None] / 255
+    return trained_lenet(), TensorDataset(images)
+
+
 def _resnet20() -> tuple[nn.Module, object]:
     folder = ROOT / "examples" / "cifar10_resnet20"
     return load_model(f"{folder / 'network.py'}:build"), load_data(f"{folder / 'images.py'}:load")
@@ -127,6 +136,7 @@ SOURCES: dict[str, Callable[[], tuple[nn.Module, object]]] = {
     "resnet20": _resnet20,
     "squeezenet": squeezenet,
     "lenet": _lenet,
+    "lenet_many": _lenet_many,
 }
 
 

@@ -19,7 +19,6 @@ from jaxtyping import Float
 from neucept.knockoffs.asked import Asked, is_auto
 from neucept.knockoffs.audit import FEWEST_PLANTED, Audit, cells_of, measure, measure_floors
 from neucept.knockoffs.sampling import Sampler
-from neucept.knockoffs.selecting import settled_draws
 from neucept.knockoffs.statistics import find_statistic
 from neucept.runtime import Progress, derived_seed, digest
 
@@ -154,7 +153,7 @@ def choose(
 ) -> Choice:
     """Choose dither and floor of a layer by small audits without noise.
 
-    Targets of the hardest kinds are planted, and selected for with half the draws and no dither.
+    Targets of the hardest kinds are planted, and selected for without dither.
     The least floor is taken from which on the share of wrong neurons stays well under the level;
     where that is a high one or there is none, dither is tried too, and what has most power is
     taken. It is then audited as it will be used, on fresh targets of all kinds, and raised while
@@ -233,12 +232,10 @@ class _Trials:
                 dither += 1
 
     def _choosing(self, dither: float) -> list[Audit]:
-        # Half the draws do for a choice; what is shown comes from all of them.
-        half = max(2, settled_draws(self.asked) // 2)
         audits = measure_floors(
             self.x,
             self.sampler,
-            replace(self.asked, dither=dither, draws=half),
+            replace(self.asked, dither=dither),
             self.floors,
             cells_of(HARDEST, (0.0,), self.repeats),
             repeats=self.repeats,

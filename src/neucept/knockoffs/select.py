@@ -48,7 +48,7 @@ def select(
             `statistics.Statistic` asks.
         knockoffs: Simultaneous knockoffs per draw; "auto" takes as many as let a selection be as
             small as a sixteenth of the layer, at most 20.
-        draws: How many times knockoffs are drawn; "auto" is 20, or 8 for networks,
+        draws: How many times knockoffs are drawn; "auto" is 20, or 4 for networks,
             which are slower.
         dither: Standard deviation of the noise that each draw adds to a target, in units of the
             target's own; "auto" is the least of `choosing.DITHERS` at which an audit of these

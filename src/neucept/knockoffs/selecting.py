@@ -29,7 +29,7 @@ from neucept.knockoffs.statistics import find_statistic
 from neucept.runtime import THREADS_PER_TASK, Progress
 
 DEFAULT_DRAWS = 20
-NETWORK_DRAWS = 8
+NETWORK_DRAWS = 4
 MOST_ROWS = 10_000
 
 
@@ -112,7 +112,7 @@ def _prepare(
     """Settle every "auto" that is left, and write down what was used."""
     measure = find_statistic(asked.statistic)
     tested = sampler.screening.tested
-    repeats = settled_draws(asked)
+    repeats = _settled_draws(asked)
     averaged = repeats if asked.aggregate == "e_values" else 1
     copies = (
         knockoffs_for(len(tested), asked.fdr, averaged)
@@ -147,7 +147,7 @@ def _prepare(
     return work, settings
 
 
-def settled_draws(asked: Asked) -> int:
+def _settled_draws(asked: Asked) -> int:
     """How many draws there are; networks are slower than the lasso and get fewer."""
     if not isinstance(asked.draws, str):
         return int(asked.draws)

@@ -228,6 +228,12 @@ def judged(cells: pd.DataFrame) -> list[str]:
     return lines
 
 
+def setting(one: pd.Series, name: str) -> str:
+    """Dither and floor, and whether they hold."""
+    text = f"{one[f'dither_{name}']:g}, {one[f'floor_{name}']:g}"
+    return text if one[f"supported_{name}"] else f"{text} (not supported)"
+
+
 def page(cells: pd.DataFrame, failures: list[str], arguments: argparse.Namespace) -> None:
     lines = ["---", "orphan: true", "---", "", "# Decoys beside real neurons", ""]
     lines += [
@@ -239,18 +245,14 @@ def page(cells: pd.DataFrame, failures: list[str], arguments: argparse.Namespace
         "",
         "Not as wanted: " + ("; ".join(failures) or "none") + ".",
         "",
-        "| layer | route | dither, floor | decoys among the selected | real neurons with decoys | without "
-        "| kept |",
+        "| layer | route | dither, floor | decoys among the selected | real neurons with decoys "
+        "| without | kept |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for _, one in cells.iterrows():
-        dithers = " / ".join(
-            f"{one[f'dither_{name}']:g}, {one[f'floor_{name}']:g}"
-            + " (not supported)" * (not one[f"supported_{name}"])
-            for name in ("widened", "plain")
-        )
+        used = " / ".join(setting(one, name) for name in ("widened", "plain"))
         lines.append(
-            f"| {one['network']} {one['layer']} | {one['route']} | {dithers} "
+            f"| {one['network']} {one['layer']} | {one['route']} | {used} "
             f"| {one['share']:.3f} +- {one['share_error']:.3f} "
             f"| {one['real_widened']:.1f} +- {one['real_widened_error']:.1f} "
             f"| {one['real_plain']:.1f} +- {one['real_plain_error']:.1f} | {one['kept']:.2f} |"

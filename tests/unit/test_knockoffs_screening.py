@@ -35,6 +35,15 @@ def test_constant_and_dead_neurons_are_set_aside_with_the_reason() -> None:
     assert 3 in screen(x).tested
 
 
+def test_what_is_too_small_to_square_is_set_aside() -> None:
+    x = normal(200, 3) * [1, 1e-200, 1]
+    found = screen(x)
+    np.testing.assert_array_equal(found.tested, [0, 2])
+    assert "too little to compute with" in found.set_aside[1]
+    with pytest.raises(DataError, match="All 3 neurons are constant or nearly so"):
+        screen(x * 1e-200)
+
+
 def test_near_copies_form_a_group_with_one_representative() -> None:
     x = normal(300, 6)
     x[:, 2] = -3 * x[:, 0] + 1

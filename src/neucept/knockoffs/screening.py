@@ -21,8 +21,8 @@ GROUP_CORRELATION = 0.99
 
 _DETERMINED = 1e-8
 
-_LARGEST = 1e100
-"""Squares of larger values overflow."""
+_LARGEST, _SMALLEST = 1e100, 1e-100
+"""Squares of larger values overflow, those of smaller ones vanish."""
 
 ROUNDING = 5e-7
 """Relative to its size, a neuron that varies less does so by rounding alone."""
@@ -154,6 +154,9 @@ def _dead(x: Float[np.ndarray, "samples neurons"]) -> dict[int, str]:
     for j in range(x.shape[1]):
         if spread[j] <= ROUNDING * size[j]:
             reasons[j] = f"constant at {x[0, j]:.6g}"
+            continue
+        if spread[j] < _SMALLEST:
+            reasons[j] = f"varies by {spread[j]:.3g} only, too little to compute with"
             continue
         ordered = np.sort(x[:, j])
         edges = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1], True])

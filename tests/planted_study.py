@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 CRITICAL_COLUMNS = ["layer", "neuron", "selected", "e_value", "score", "frequency", "note"]
 EDGE_COLUMNS = ["layer", "neuron", "target_layer", "target_neuron", "selected", "e_value", "score"]
+KEPT_COLUMNS = ["layer", "size", "neuron", "kept", "measured"]
 ABLATION_COLUMNS = ["layer", "mode", "keep", "order", "repeat", "k", "share"]
 ABLATION_COLUMNS += ["unchanged", "probability"]
 
@@ -30,6 +31,7 @@ class PlantedStudy:
     choice: pd.DataFrame
     ablation: pd.DataFrame
     samples: pd.DataFrame
+    kept: pd.DataFrame
     pictures: dict[int, bytes] = field(default_factory=dict)
 
     def thumbnail(self, position: int) -> bytes | None:
@@ -51,6 +53,7 @@ def planted_study(
     route: str = "chain",
     ids: Sequence[str] | None = None,
     audited: bool = True,
+    core: bool = True,
 ) -> PlantedStudy:
     """A whole study.
 
@@ -68,6 +71,7 @@ def planted_study(
         route: "chain" or "direct".
         ids: One per sample; by default file names.
         audited: Whether the layers were audited; all but the first then pass.
+        core: Whether cores were looked for.
     """
     rng = np.random.default_rng(seed)
     samples = _samples(rng, n_samples, n_mechanisms, labelled, ids)
@@ -95,7 +99,10 @@ def planted_study(
         choice=_choice(n_mechanisms),
         ablation=_ablation(rng, critical, layers) if ablation else _empty(ABLATION_COLUMNS),
         samples=samples,
+        kept=_empty(KEPT_COLUMNS),
     )
+    if core:
+        add_cores(study)
     group = samples.set_index("position")["mechanism"]
     for position in drawn:
         study.pictures[position] = _picture(rng, int(group[position]), picture_size)
@@ -355,6 +362,27 @@ def _info(
         "model": {"name": "LeNet", "parameters": 61706, "training": False, "device": "cpu"},
         "identity": {"network": "9f2c41d8e07ab1c3", "inputs": "07ab1c39f2c41d8e"},
     }
+
+
+def add_cores(study: PlantedStudy, keep: float = 0.9, most: float = 1.0) -> None:
+    """Give every layer with critical neurons a core; all its neurons keep `most`."""
+    frames = [_empty(KEPT_COLUMNS)]
+    for entry in study.info["layers"]:
+        spare = {member for group in entry["groups"] for member in group[1:]}
+        # Another order than that of the evidence, as in life.
+        grown = [k for k in _selected(study.critical, entry["name"]) if k not in spare][::-1]
+        if not grown:
+            continue
+        sizes = np.arange(len(grown) + 1)
+        kept = most * 1.05 * sizes / (sizes + 0.05 * len(grown))
+        enough = np.flatnonzero(kept >= keep)
+        size = int(enough[0]) if enough.size else len(grown)
+        measured = (sizes % 3 == 0) | (sizes == size) | (sizes == len(grown))
+        columns = [entry["name"], sizes, [-1, *grown], kept, measured]
+        frames.append(pd.DataFrame(dict(zip(KEPT_COLUMNS, columns, strict=True))))
+        entry["known"] = 0.97
+        entry["core"] = {"neurons": grown[:size], "keep": keep, "kept": float(kept[size])}
+    study.kept = pd.concat(frames[1:] or frames, ignore_index=True)
 
 
 def _audit(passes: bool) -> dict[str, Any]:

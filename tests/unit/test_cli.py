@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import rich.console
 from cyclopts import App
+from planted_study import planted_study
 
 import neucept
 from neucept import cli
 from neucept.cli import screen
+from neucept.cli.summary import show
 from neucept.errors import StorageError
 from neucept.study import run as study_run
 from neucept.study.settings import StudySettings
@@ -369,6 +371,22 @@ def test_on_a_terminal_bars_go_to_stderr(
 )
 def test_text_cannot_steer_the_terminal(text: str, shown: str) -> None:
     assert screen.one_line(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("core", "headings", "sizes"),
+    [
+        (True, "core critical neurons of the core", "4 12 of 84"),
+        (False, "critical neurons, most evidence first", "classifier.0 12 of 84"),
+    ],
+)
+def test_a_finished_run_tells_how_large_the_cores_are(
+    core: bool, headings: str, sizes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(planted_study(core=core, pictures=0), Path("report.html"))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert headings in shown
+    assert sizes in shown
 
 
 def test_names_are_never_read_as_markup() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,7 @@ def test_no_critical_neuron_gives_no_mechanism_and_says_so() -> None:
     ("settings", "error", "text"),
     [
         ({"method": "kmaens"}, SettingsError, "Did you mean 'kmeans'"),
+        ({"neurons": "all"}, SettingsError, "neurons is 'all'. Known: critical, core"),
         ({"n_mechanisms": 0}, SettingsError, "n_mechanisms is 0"),
         ({"max_mechanisms": 0}, SettingsError, "max_mechanisms is 0"),
         ({"layers": []}, SettingsError, "layers is"),
@@ -175,6 +177,43 @@ def test_the_layer_with_the_best_supported_mechanisms_leads() -> None:
     assert ranking.loc["early", "support"] == 0.0
     assert {stage for stage, _, _ in told} == {"mechanisms"}
     assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
+
+
+def with_core(crit: Critical, layer: str, order: list[int], kept: list[float]) -> Critical:
+    """The same, with a core measured in one layer."""
+    curve = {"layer": layer, "size": range(len(kept)), "neuron": [-1, *order], "kept": kept}
+    return replace(crit, kept=pd.DataFrame({**curve, "measured": True}))
+
+
+def test_the_core_of_a_layer_serves_when_asked_for(tmp_path: Path) -> None:
+    acts, truth = layered()
+    crit = with_core(all_critical(acts), "middle", [5, 2, 7, 0], [0.0, 0.5, 0.8, 0.93, 0.97])
+    mech = discover_mechanisms(acts, crit, neurons="core", max_mechanisms=4)
+    assert mech.settings["neurons"] == "core"
+    assert mech.settings["used"] == {"early": "critical", "middle": "core", "late": "critical"}
+    assert mech.ranking["neurons"].tolist() == [NEURONS, 3, 4]
+    assert mech.layers == ("middle",)
+    assert sorted(set(mech.signature["neuron"])) == [2, 5, 7]
+    mech.save(tmp_path / "assigner.npz")
+    again = Mechanisms.load(tmp_path / "assigner.npz")
+    assert again.settings["used"] == mech.settings["used"]
+    # What is outside the core has no say.
+    other = np.random.default_rng(3).standard_normal((len(truth), NEURONS))
+    other[:, [2, 5, 7]] = acts.matrix("middle")[:, [2, 5, 7]]
+    fresh = Activations.from_arrays({"middle": other}, acts.outputs)
+    assert np.array_equal(again.assign(fresh).labels, mech.labels)
+
+
+def test_all_critical_neurons_serve_by_default_and_where_there_is_no_core() -> None:
+    acts, _ = layered()
+    crit = with_core(all_critical(acts), "middle", [5, 2], [0.0, 0.5, 0.95])
+    usual = discover_mechanisms(acts, crit, layers=["middle"], n_mechanisms=2)
+    assert usual.settings["used"] == {"middle": "critical"}
+    assert usual.ranking["neurons"].tolist() == [NEURONS]
+    none = replace(crit, search=Search(keep=0.0), kept=crit.kept.iloc[:0])
+    asked = discover_mechanisms(acts, none, neurons="core", layers=["middle"], n_mechanisms=2)
+    assert asked.settings["used"] == {"middle": "critical"}
+    assert np.array_equal(asked.labels, usual.labels)
 
 
 def test_named_layers_are_taken_together() -> None:

@@ -12,6 +12,7 @@ from planted_study import planted_study
 
 from neucept.report import charts
 from neucept.report.charts.chain import CLASS_SCORE, MOST_EDGES, MOST_NEURONS, arrange, chain
+from neucept.report.charts.core import core
 from neucept.report.charts.figure import Figure, dataset, specification
 from neucept.report.charts.samples_map import drawn, samples_map
 from neucept.report.charts.signature import signature
@@ -33,7 +34,7 @@ def test_each_part_of_the_page_has_its_charts() -> None:
     assert found == [
         *(("mechanisms", name) for name in "ABC"),
         ("map", ""),
-        *(("layers", name) for name in layers),
+        *(("layers", name) for name in layers * 2),
         ("chain", ""),
         *(("ablation", name) for name in layers for _ in range(2)),
         ("choice", ""),
@@ -143,6 +144,29 @@ def test_neurons_stand_under_what_they_serve() -> None:
     on_left = min((left, right), key=lambda n: places["high", n][0])
     below = {right: one, left: two}[on_left]
     assert places["low", below][0] < 0.5
+
+
+def test_the_curve_of_a_core_has_what_was_measured_and_marks_the_core() -> None:
+    study = planted_study()
+    layer = "classifier.0"
+    figure = next(core(Subject(study)))
+    table = study.kept[(study.kept["layer"] == layer) & study.kept["measured"]]
+    rows = _rows(figure)
+    assert [(row["size"], row["kept"]) for row in rows] == [
+        (size, float(f"{kept:.4g}"))
+        for size, kept in zip(table["size"], table["kept"], strict=True)
+    ]
+    size = len(study.info["layers"][1]["core"]["neurons"])
+    assert [row["size"] for row in rows if row["core"]] == [size]
+    assert figure.spec["datasets"]["asked"] == [{"keep": 0.9}]
+    assert f"{size}\u00a0neurons of " in figure.description
+
+
+def test_without_cores_there_is_no_curve() -> None:
+    assert list(core(Subject(planted_study(core=False)))) == []
+    study = planted_study()
+    study.kept = study.kept.iloc[:0]
+    assert list(core(Subject(study))) == []
 
 
 def test_empty_tables_leave_their_charts_out_of_a_whole_page() -> None:

@@ -19,6 +19,31 @@ def test_every_neuron_is_listed_once_selected_first() -> None:
     assert view.tested == "83 tested, at least 5 or none could be named"
 
 
+def test_the_core_stands_first_in_the_order_in_which_it_grows() -> None:
+    study = planted_study()
+    core = study.info["layers"][1]["core"]["neurons"]
+    view = next(layer_views(Subject(study)))
+    rows = view.first + view.others
+    assert [row.neuron for row in rows[: len(core)]] == core
+    assert [row.core for row in rows] == [True] * len(core) + [False] * (84 - len(core))
+    assert {row.state for row in rows[: len(core)]} == {"critical, in the core"}
+    assert rows[len(core)].state == "critical"
+    assert view.core_size == len(core)
+    assert view.first_title == "The core first, then neurons with most evidence"
+    # The core is outside the most of what has room, by evidence alone.
+    study = planted_study(layers=(("wide", MOST_ROWS + 100, MOST_ROWS + 50),))
+    study.info["layers"][0]["core"]["neurons"] = Subject(study).selected("wide")[-3:]
+    rows = next(layer_views(Subject(study))).first
+    assert [row.core for row in rows] == [True] * 3 + [False] * (len(rows) - 3)
+
+
+def test_without_a_core_the_table_is_by_evidence() -> None:
+    view = next(layer_views(Subject(planted_study(core=False))))
+    assert (view.core, view.core_size) == ("", 0)
+    assert view.first_title == "Neurons with most evidence"
+    assert {row.state for row in view.first} == {"critical"}
+
+
 def test_a_wide_layer_is_cut_and_says_so() -> None:
     layers = (("wide", MOST_ROWS + 100, 30),)
     view = next(layer_views(Subject(planted_study(layers=layers))))
@@ -126,7 +151,7 @@ def test_how_well_copies_pass_is_said_in_one_sentence() -> None:
 
 
 def test_a_large_group_is_named_once_and_not_in_every_row() -> None:
-    study = planted_study(layers=(("fc", 32, 32),))
+    study = planted_study(layers=(("fc", 32, 32),), core=False)
     study.info["layers"][0]["groups"] = [list(range(32))]
     study.critical["note"] = "counts as one with " + ", ".join(str(k) for k in range(32))
     view = next(layer_views(Subject(study)))

@@ -18,7 +18,7 @@ from planted_study import PlantedStudy, planted_study
 from neucept.errors import StorageError
 from neucept.report import write_report
 from neucept.report.page import LARGEST_PAGE, javascript, render, script_json
-from neucept.study.contents import TABLES
+from neucept.study.contents import LATER, TABLES
 from neucept.study.folder import FORMAT, KIND, Study
 
 HOSTILE = "</script><script>window.hacked=1</script>\"'><img src=x onerror=hacked=1>&{{7*7}}"
@@ -84,6 +84,7 @@ def _hostile() -> PlantedStudy:
 KINDS = {
     "one mechanism": {"n_mechanisms": 1},
     "nothing found": {"n_mechanisms": 0, "layers": (("fc", 84, 0),), "ablation": False},
+    "no cores": {"core": False},
     "no labels": {"labelled": False, "target": None, "classes": None},
     "no pictures, one wide layer": {"pictures": 0, "layers": (("fc", 300, 120),)},
     "some pictures, an empty layer": {"pictures": 7, "layers": (("a", 24, 0), ("b", 24, 5))},
@@ -214,7 +215,7 @@ def test_the_page_is_made_from_the_folder_alone(tmp_path: Path) -> None:
     planted = planted_study()
     folder = tmp_path / "study"
     (folder / "thumbnails").mkdir(parents=True)
-    for table in TABLES:
+    for table in (*TABLES, *LATER):
         getattr(planted, table).to_parquet(folder / f"{table}.parquet", index=False)
     for position, content in planted.pictures.items():
         (folder / "thumbnails" / f"{position:06d}.webp").write_bytes(content)

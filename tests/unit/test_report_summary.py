@@ -60,12 +60,12 @@ def test_no_mechanisms_is_said_with_the_reason() -> None:
 
 
 def test_tiles_count_what_the_tables_hold() -> None:
-    study = planted_study()
+    study = planted_study(core=False)
     tiles = {tile.label: tile for tile in _summary(study).tiles}
     assert tiles["critical neurons"].value == str(int(study.critical["selected"].sum()))
     assert tiles["critical neurons"].note.startswith(f"of {len(study.critical)} in")
     assert tiles["samples"].value == str(len(study.samples))
-    assert "does not support it on every layer" in tiles["of neurons wrong"].note
+    assert "does not support it on every layer" in tiles["of critical neurons wrong"].note
 
 
 def test_what_an_audit_does_not_support_is_asked_for_not_promised() -> None:
@@ -75,11 +75,34 @@ def test_what_an_audit_does_not_support_is_asked_for_not_promised() -> None:
 
 def test_a_promise_without_an_audit_says_so() -> None:
     tiles = {tile.label: tile for tile in _summary(planted_study(audited=False)).tiles}
-    assert tiles["of neurons wrong"].note == "promised per layer, not audited yet"
+    assert tiles["of critical neurons wrong"].note == "promised per layer, not audited yet"
+
+
+def test_the_cores_lead_where_every_layer_has_one() -> None:
+    study = planted_study()
+    said = _summary(study)
+    cores = [entry["core"]["neurons"] for entry in reversed(study.info["layers"])]
+    tile = next(tile for tile in said.tiles if tile.label == "core neurons")
+    assert tile.value == str(sum(map(len, cores)))
+    assert tile.note == "of 19 critical, 108 in 2\u00a0layers"
+    assert [found.core for found in said.found] == [len(core) for core in cores]
+    assert [found.first for found in said.found] == [", ".join(map(str, core)) for core in cores]
+    assert [found.count for found in said.found] == ["12 of 84 (as 11)", "7 of 24"]
+    study.info["layers"][0]["core"] = None
+    said = _summary(study)
+    assert "critical neurons" in {tile.label for tile in said.tiles}
+    assert said.found[1].core == 0
+
+
+def test_it_is_said_what_the_mechanisms_were_read_off() -> None:
+    study = planted_study()
+    assert _summary(study).source.endswith("the critical neurons of layer classifier.0.")
+    study.info["mechanisms"]["used"] = {"classifier.0": "core"}
+    assert _summary(study).source.endswith("the core of layer classifier.0.")
 
 
 def test_layers_stand_from_the_prediction_down_with_most_evidence_first() -> None:
-    study = planted_study()
+    study = planted_study(core=False)
     found = _summary(study).found
     assert [entry.layer for entry in found] == ["classifier.0", "features.3"]
     table = study.critical[study.critical["layer"] == "classifier.0"]
@@ -120,7 +143,7 @@ def test_counting_passes_promises_nothing() -> None:
     study.info["layers"][0]["aggregate"] = "frequency"
     said = _summary(study)
     assert "no promise" in said.promise
-    assert "of neurons wrong" not in {tile.label for tile in said.tiles}
+    assert "of critical neurons wrong" not in {tile.label for tile in said.tiles}
     assert promise(Subject(study)).level == ""
 
 
@@ -130,7 +153,7 @@ def test_agreement_is_reported_only_where_it_was_measured() -> None:
 
 
 def test_selections_that_say_little_are_pointed_out() -> None:
-    study = planted_study(layers=(("a", 20, 20), ("b", 20, 5), ("c", 20, 20)))
+    study = planted_study(layers=(("a", 20, 20), ("b", 20, 5), ("c", 20, 20)), core=False)
     study.info["layers"][2]["groups"] = [list(range(20))]
     remarks = _summary(study).remarks
     assert "20 of the 20 neurons of c move together and count as one." in remarks

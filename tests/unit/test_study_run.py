@@ -140,6 +140,36 @@ def test_a_changed_setting_recomputes_what_depends_on_it(
     assert again.critical.equals(study.critical)
 
 
+def test_the_core_is_told_and_serves_the_mechanisms_when_asked_for(
+    study: Study, planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    assert study.kept.empty
+    assert all(entry["core"] is None for entry in study.info["layers"])
+    folder = shutil.copytree(study.path, tmp_path / "study")
+    kept = run(planted, folder, replace(QUICK, keep=0.9))
+    assert kept.critical.equals(study.critical)
+    for entry in kept.info["layers"]:
+        core = entry["core"]
+        own = kept.kept[kept.kept["layer"] == entry["name"]]
+        assert own["neuron"].tolist()[1 : len(core["neurons"]) + 1] == core["neurons"]
+        assert core["keep"] == 0.9 <= core["kept"] <= 1
+        assert 0.9 < entry["known"] <= 1
+    assert set(kept.info["mechanisms"]["used"].values()) == {"critical"}
+    told: list[str] = []
+    again = run(
+        planted,
+        folder,
+        replace(QUICK, keep=0.9, neurons="core"),
+        progress=lambda stage, done, of: told.append(stage),
+    )
+    # The pictures are of the most typical samples, which are others now.
+    assert {"mechanisms"} <= set(told) <= {"mechanisms", "pictures"}
+    (layer,) = again.info["mechanisms"]["layers"]
+    assert again.info["mechanisms"]["used"] == {layer: "core"}
+    core = next(e["core"]["neurons"] for e in again.info["layers"] if e["name"] == layer)
+    assert set(again.signature["neuron"]) == set(core)
+
+
 def test_another_batch_size_computes_nothing(
     study: Study, planted: PlantedNetwork, tmp_path: Path
 ) -> None:

@@ -64,9 +64,15 @@ def _mechanisms(out: Console, study: Study) -> None:
 
 
 def _layers(out: Console, said: Summary) -> None:
-    shown = table(("layer", "critical", "neurons, most evidence first"), ("critical",))
+    from neucept.report.words import count
+
+    cores = any(found.core for found in said.found)
+    neurons = "neurons of the core" if cores else "neurons, most evidence first"
+    sizes = ("core", "critical") if cores else ("critical",)
+    shown = table(("layer", *sizes, neurons), sizes)
     for found in said.found[:MOST_LAYERS]:
-        shown.add_row(*cells(found.layer, found.count, found.first))
+        core = (count(found.core) if found.core else "none",) if cores else ()
+        shown.add_row(*cells(found.layer, *core, found.count, found.first))
     out.print(shown)
     if len(said.found) > MOST_LAYERS:
         out.print(f"{len(said.found) - MOST_LAYERS} more layers are on the page.")

@@ -48,6 +48,9 @@ SAMPLES_EACH = 15
 BEYOND = 2
 """How many groups more than an imposed number are looked at."""
 
+NEURONS = ("critical", "core")
+"""Which neurons of a layer tell mechanisms apart: all that are critical, or its core."""
+
 CHOICE_COLUMNS = ("n", "stability", "stability_one", "gap", "criterion", "chosen")
 RANKING_COLUMNS = (
     "layer",
@@ -68,6 +71,7 @@ def discover_mechanisms(
     n_mechanisms: int | str = "auto",
     max_mechanisms: int = 12,
     layers: Sequence[str] | None = None,
+    neurons: str = "critical",
     method: str = "mixture",
     seed: int = 0,
     n_jobs: int | None = None,
@@ -87,6 +91,9 @@ def discover_mechanisms(
         max_mechanisms: The largest number considered.
         layers: Layers to take together; None tries each layer by itself, and the one whose
             mechanisms are stable farthest beyond what one mechanism would give leads.
+        neurons: "critical" (all critical neurons of a layer) or "core" (its core, at the share
+            that the search was told to keep; all critical neurons of a layer without one). A core
+            keeps what tells the class score, which few neurons do; it may lose mechanisms.
         method: "mixture" (groups of any shape) or "kmeans" (round groups, for comparison).
         seed: Every random choice derives from it.
         n_jobs: Workers; None for one per core. The result does not depend on it.
@@ -101,23 +108,26 @@ def discover_mechanisms(
         ModelError: a layer was not searched or not recorded.
         SettingsError: a setting is outside its range.
     """
-    asked = _check(n_mechanisms, max_mechanisms, method, layers)
+    asked = _check(n_mechanisms, max_mechanisms, method, layers, neurons)
     check_seed(seed)
     samples = _predicted(acts, crit.target, asked)
     room = len(samples) // SAMPLES_EACH
     # Fits of a few more groups than asked for, merged, help the asked ones out of poor optima.
     most = min(max_mechanisms, room) if asked is None else min(asked + BEYOND, max(asked, room))
+    used = {layer: _used(crit, layer, neurons) for layer in layers or crit.layers}
     settings = {
         "n_mechanisms": n_mechanisms,
         "max_mechanisms": max_mechanisms,
         "layers": None if layers is None else list(layers),
+        "neurons": neurons,
+        "used": {layer: which for layer, (which, _) in used.items()},
         "seed": seed,
         "splits": SPLITS,
         "stable": STABLE,
         "level": LEVEL,
     }
     with threadpool_limits(THREADS_PER_TASK):
-        spaces = _spaces(acts, crit, layers, samples)
+        spaces = _spaces(acts, used, layers is not None, samples)
         if not spaces:
             return _nothing(crit, samples, method, settings)
         surveys = _surveys(spaces, most, method, seed, asked, n_jobs, progress)
@@ -125,10 +135,16 @@ def discover_mechanisms(
 
 
 def _check(
-    n_mechanisms: object, max_mechanisms: object, method: str, layers: Sequence[str] | None
+    n_mechanisms: object,
+    max_mechanisms: object,
+    method: str,
+    layers: Sequence[str] | None,
+    neurons: str,
 ) -> int | None:
     if method not in METHODS:
         raise SettingsError(f"method is {method!r}. {near_names(str(method), METHODS)}")
+    if neurons not in NEURONS:
+        raise SettingsError(f"neurons is {neurons!r}. {near_names(str(neurons), NEURONS)}")
     for name, value in (("n_mechanisms", n_mechanisms), ("max_mechanisms", max_mechanisms)):
         if name == "n_mechanisms" and value == "auto":
             continue
@@ -155,16 +171,26 @@ def _predicted(acts: Activations, target: int, asked: int | None) -> Int[np.ndar
     )
 
 
+def _used(crit: Critical, layer: str, neurons: str) -> tuple[str, Int[np.ndarray, " used"]]:
+    """The neurons of a layer to group by, and whether they are its core or all critical ones."""
+    found = crit.neurons(layer)
+    measured = bool((crit.kept["layer"] == layer).any())
+    if neurons == "core" and measured and crit.search.keep:
+        core = crit.core(layer, crit.search.keep)
+        if len(core):
+            return "core", np.sort(core)
+    return "critical", np.sort(found)
+
+
 def _spaces(
     acts: Activations,
-    crit: Critical,
-    layers: Sequence[str] | None,
+    used: Mapping[str, tuple[str, Int[np.ndarray, " used"]]],
+    joined: bool,
     samples: Int[np.ndarray, " samples"],
 ) -> list[Space]:
-    """What there is to group by: each layer, or the named layers together."""
-    found = {layer: crit.neurons(layer) for layer in layers or crit.layers}
-    used = {layer: np.sort(neurons) for layer, neurons in found.items() if len(neurons)}
-    together = [used] if layers is not None else [{layer: used[layer]} for layer in used]
+    """What there is to group by: each layer, or all of them together."""
+    found = {layer: neurons for layer, (_, neurons) in used.items() if len(neurons)}
+    together = [found] if joined else [{layer: neurons} for layer, neurons in found.items()]
     spaces = [fit_space(acts, neurons, samples) for neurons in together if neurons]
     return [space for space in spaces if space.x.shape[1]]
 

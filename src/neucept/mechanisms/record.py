@@ -35,7 +35,7 @@ class Mechanisms:
 
     Attributes:
         target: The class that the samples are predicted as.
-        layers: The layers whose critical neurons told the mechanisms apart.
+        layers: The layers whose core or critical neurons told the mechanisms apart.
         method: "mixture" or "kmeans".
         samples: Positions of the samples; the arrays below have one row for each.
         labels: The mechanism of each sample; -1 when none could be looked for.
@@ -55,7 +55,8 @@ class Mechanisms:
             log-likelihood, nats per sample), chosen.
         ranking: Per layer: layer, neurons, n, stability, stability_one, gap, support, leads.
         message: How the number was settled, or why there is none.
-        settings: What was used to find them.
+        settings: What was used to find them; "used" says per layer whether its "core" or all of its
+            "critical" neurons were looked at.
         assigner: Assigns other samples; None when no mechanisms could be looked for.
     """
 

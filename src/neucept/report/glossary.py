@@ -22,6 +22,12 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "The probability that the network gives to its prediction, averaged over the samples.",
     ),
     (
+        "Core",
+        "The smallest set of critical neurons found to keep a stated share (90 %, unless set "
+        "otherwise) of what the whole layer tells about its targets, measured on samples held out. "
+        "It has no error rate of its own.",
+    ),
+    (
         "Critical neuron",
         "A neuron that tells something about its target that no other neuron of its layer tells. "
         "Together they are an estimate of the target's Markov blanket in the layer.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neucept.report.charts.ablation import Curves, chance, curves_of
+from neucept.report.cores import core_words
 from neucept.report.reading import Subject, found_words, optional, records
 from neucept.report.summary import layer_anchor
 from neucept.report.words import (
@@ -42,6 +43,7 @@ class NeuronRow:
 
     neuron: int
     selected: bool
+    core: bool
     e_value: str
     frequency: str
     frequency_share: float
@@ -58,6 +60,8 @@ class LayerView:
     anchor: str
     kind: str
     headline: str
+    core_size: int
+    core: str
     tested: str
     target: str
     promise: str
@@ -66,6 +70,7 @@ class LayerView:
     message: str
     facts: tuple[tuple[str, str, str], ...]
     first: tuple[NeuronRow, ...]
+    first_title: str
     others: tuple[NeuronRow, ...]
     others_title: str
     aside: tuple[tuple[str, str], ...]
@@ -83,6 +88,7 @@ def layer_views(subject: Subject) -> Iterator[LayerView]:
         rows = tuple(_rows(subject, layer))
         selected = int(entry["selected"])
         left = int(entry["neurons"]) - len(rows)
+        core = len(subject.core(layer))
         unfolded = min(max(selected, FEWEST_OPEN), MOST_OPEN)
         yield LayerView(
             name=shorten(plain(layer), 60),
@@ -90,6 +96,8 @@ def layer_views(subject: Subject) -> Iterator[LayerView]:
             anchor=layer_anchor(subject, layer),
             kind=plain(str(entry.get("kind", ""))),
             headline=found_words(subject, entry),
+            core_size=core,
+            core=core_words(subject, entry),
             tested=_tested(entry),
             target=plain(str(entry.get("target", "the class score"))),
             promise=plain(str(entry.get("promise") or "")),
@@ -98,6 +106,7 @@ def layer_views(subject: Subject) -> Iterator[LayerView]:
             message=plain(str(entry.get("message") or "")),
             facts=tuple(_facts(entry)),
             first=rows[:unfolded],
+            first_title=("The core first, then n" if core else "N") + "eurons with most evidence",
             others=rows[unfolded:],
             others_title=_others_title(rows[unfolded:], left),
             aside=tuple(_aside(entry)),
@@ -149,16 +158,24 @@ def _rows(subject: Subject, layer: str) -> Iterator[NeuronRow]:
         if len(group) > 3
         for member in group
     }
-    for row in records(subject.ranked(layer).head(most)):
+    core = {neuron: place for place, neuron in enumerate(subject.core(layer))}
+    ranked = subject.ranked(layer)
+    order = ranked["neuron"].map(lambda neuron: core.get(int(neuron), len(core)))
+    for row in records(ranked.loc[order.sort_values(kind="stable").index].head(most)):
         frequency = optional(row.frequency)
         yield NeuronRow(
             neuron=int(row.neuron),
             selected=bool(row.selected),
+            core=int(row.neuron) in core,
             e_value=number(float(row.e_value)),
             frequency=percent(frequency),
             frequency_share=round(100 * min(max(frequency or 0.0, 0.0), 1.0), 1),
             score=number(float(row.score)),
-            state=_state(bool(row.selected), grouped.get(int(row.neuron), str(row.note or ""))),
+            state=_state(
+                bool(row.selected),
+                int(row.neuron) in core,
+                grouped.get(int(row.neuron), str(row.note or "")),
+            ),
         )
 
 
@@ -170,8 +187,9 @@ def _others_title(rows: tuple[NeuronRow, ...], left: int) -> str:
     return title + (f" ({counted(left, 'more neuron')} not listed)" if left > 0 else "")
 
 
-def _state(selected: bool, note: str) -> str:
+def _state(selected: bool, core: bool, note: str) -> str:
     states = ["critical"] if selected else [] if note else ["not selected"]
+    states += ["in the core"] if core else []
     return ", ".join(states + ([shorten(plain(note), 60)] if note else []))
 
 

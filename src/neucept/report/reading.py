@@ -33,6 +33,10 @@ class Finished(Protocol):
         """One row per neuron and target."""
 
     @property
+    def kept(self) -> pd.DataFrame:
+        """One row per layer and size of its core; empty where none was looked for."""
+
+    @property
     def mechanisms(self) -> pd.DataFrame:
         """One row per mechanism."""
 
@@ -139,6 +143,17 @@ class Subject:
     def selected(self, layer: str) -> list[int]:
         """The critical neurons of a layer, most evidence first."""
         return self._selected.get(layer, [])
+
+    @cached_property
+    def _cores(self) -> Mapping[str, list[int]]:
+        return {
+            str(entry["name"]): [int(k) for k in (entry.get("core") or {}).get("neurons", [])]
+            for entry in self.layers
+        }
+
+    def core(self, layer: str) -> list[int]:
+        """The core of a layer, in the order in which it grows; empty where none was looked for."""
+        return self._cores.get(layer, [])
 
     @cached_property
     def _groups(self) -> Mapping[str, list[list[int]]]:

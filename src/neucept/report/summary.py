@@ -56,10 +56,19 @@ class Share:
 
 @dataclass(frozen=True)
 class Found:
-    """The critical neurons of a layer in one line."""
+    """The neurons of a layer in one line: its core first, where it has one.
+
+    Attributes:
+        layer: Its name.
+        anchor: Its place on the page.
+        core: How many neurons are in its core; 0 where there is none.
+        count: How many neurons are critical.
+        first: The first neurons of the core, or of the critical ones.
+    """
 
     layer: str
     anchor: str
+    core: int
     count: str
     first: str
 
@@ -162,10 +171,7 @@ def _tiles(subject: Subject) -> Iterator[Tile]:
         yield Tile(str(number), "mechanisms", f"{word}, weakest {score(weakest)}")
     else:
         yield Tile("none", "mechanisms", "nothing to group by")
-    found = sum(int(entry["selected"]) for entry in subject.layers)
-    tested = sum(int(entry["neurons"]) for entry in subject.layers)
-    where = f"of {tested:,} in {counted(len(subject.layers), 'layer')}"
-    yield Tile(f"{found:,}", "critical neuron" if found == 1 else "critical neurons", where)
+    yield _neurons(subject)
     predicted = int(info["n_predicted"])
     called = f"predicted “{shorten(subject.target, 24)}”"
     yield Tile(f"{predicted:,}", "samples", f"{called}, of {int(info['n_samples']):,}")
@@ -185,7 +191,23 @@ def _tiles(subject: Subject) -> Iterator[Tile]:
             state = "asked for; the audit does not support it on every layer"
         else:
             state = "promised per layer, audited on some"
-        yield Tile(f"≤ {level}", "of neurons wrong", state)
+        yield Tile(f"≤ {level}", "of critical neurons wrong", state)
+
+
+def _neurons(subject: Subject) -> Tile:
+    """The cores, where each layer with critical neurons has one; else the critical neurons."""
+    found = sum(int(entry["selected"]) for entry in subject.layers)
+    neurons = sum(int(entry["neurons"]) for entry in subject.layers)
+    where = f"{neurons:,} in {counted(len(subject.layers), 'layer')}"
+    cores = [len(subject.core(str(e["name"]))) for e in subject.layers if int(e["selected"])]
+    if not cores or not all(cores):
+        return Tile(f"{found:,}", _plural("critical neuron", found), f"of {where}")
+    core = sum(cores)
+    return Tile(f"{core:,}", _plural("core neuron", core), f"of {found:,} critical, {where}")
+
+
+def _plural(word: str, items: int) -> str:
+    return word if items == 1 else f"{word}s"
 
 
 def promised(subject: Subject) -> bool:
@@ -204,7 +226,7 @@ def _shares(subject: Subject) -> Iterator[Share]:
 def _found(subject: Subject) -> Iterator[Found]:
     for entry in subject.layers:
         layer = str(entry["name"])
-        neurons = subject.selected(layer)
+        neurons = subject.core(layer) or subject.selected(layer)
         first = ", ".join(str(neuron) for neuron in neurons[:NAMED_NEURONS])
         more = len(neurons) - NAMED_NEURONS
         if more > 0:
@@ -212,6 +234,7 @@ def _found(subject: Subject) -> Iterator[Found]:
         yield Found(
             layer=shorten(plain(layer), 40),
             anchor=layer_anchor(subject, layer),
+            core=len(subject.core(layer)),
             count=found_words(subject, entry),
             first=first or "none reached the level",
         )
@@ -224,7 +247,9 @@ def _source(subject: Subject) -> str:
     if not layers or not len(subject.study.mechanisms):
         return ""
     word = "layer" if len(layers) == 1 else "layers"
-    return f"The mechanisms were read off the critical neurons of {word} {listed(layers)}."
+    used = set((subject.info["mechanisms"].get("used") or {}).values())
+    what = "core" if used == {"core"} else "critical neurons"
+    return f"The mechanisms were read off the {what} of {word} {listed(layers)}."
 
 
 def _promise(subject: Subject) -> str:
@@ -309,8 +334,14 @@ def _unspecific(subject: Subject) -> Iterator[str]:
     if dense:
         yield (
             f"Nearly every neuron of {listed(dense)} is critical. With many samples that is usual, "
-            "since few neurons tell nothing at all; their scores rank them."
+            f"since few neurons tell nothing at all; {_instead(subject)}."
         )
+
+
+def _instead(subject: Subject) -> str:
+    if any(subject.core(str(entry["name"])) for entry in subject.layers):
+        return "the core says how few suffice"
+    return "their scores rank them"
 
 
 def _less_right(subject: Subject) -> Iterator[str]:

@@ -60,10 +60,25 @@ def layer_entries(acts: Activations, crit: Critical) -> list[dict[str, Any]]:
                 "selected": int(rows["selected"].sum()),
                 "message": crit.messages[layer],
                 "promise": promise(crit, layer),
+                "core": core(crit, layer),
                 **crit.settings[layer],
             }
         )
     return entries
+
+
+def core(crit: Critical, layer: str) -> dict[str, Any] | None:
+    """The core of a layer: its neurons, the share asked for and the share kept; None without."""
+    curve = crit.kept[crit.kept["layer"] == layer]
+    if curve.empty:
+        return None
+    neurons = crit.core(layer, crit.search.keep)
+    kept = curve.loc[curve["size"] == len(neurons), "kept"]
+    return {
+        "neurons": neurons.tolist(),
+        "keep": crit.search.keep,
+        "kept": float(kept.to_numpy()[0]),
+    }
 
 
 def promise(crit: Critical, layer: str) -> str:

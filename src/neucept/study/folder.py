@@ -17,7 +17,7 @@ import pandas as pd
 
 from neucept.errors import StorageError, StudyError
 from neucept.runtime import TEMPORARY, write_bytes, writing
-from neucept.study.contents import check_columns, check_entries
+from neucept.study.contents import LATER, check_columns, check_entries
 
 fcntl: ModuleType | None
 try:
@@ -94,6 +94,13 @@ class Study:
     def edges(self) -> pd.DataFrame:
         """One row per neuron and target: which critical neuron above it serves."""
         return self._table("edges")
+
+    @cached_property
+    def kept(self) -> pd.DataFrame:
+        """How the core of each layer grows: layer, size, neuron, kept, measured; may be empty."""
+        if not (self.path / "kept.parquet").exists():
+            return pd.DataFrame({column: [] for column in LATER["kept"]})
+        return self._table("kept")
 
     @cached_property
     def mechanisms(self) -> pd.DataFrame:

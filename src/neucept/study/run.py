@@ -195,6 +195,7 @@ class _Run:
 
     def mechanisms(self, acts: Activations, crit: Critical) -> Mechanisms:
         chosen: dict[str, Any] = {
+            "neurons": self.settings.neurons,
             "n_mechanisms": self.settings.n_mechanisms,
             "max_mechanisms": self.settings.max_mechanisms,
             "seed": self.settings.seed,
@@ -307,6 +308,7 @@ def _mechanisms_entry(mech: Mechanisms, known: Sequence[int] | None) -> dict[str
         "stability": float(np.mean(mech.stability)),
         "message": mech.message,
         "layers": list(mech.layers),
+        "used": {layer: mech.settings["used"][layer] for layer in mech.layers},
         "method": mech.method,
         "agreement": scores,
     }

@@ -35,6 +35,7 @@ class StudySettings:
             0 for no audit.
         keep: Share of what a layer tells about its targets that its core is to keep, in (0, 1];
             0 for no core.
+        neurons: Mechanisms are told apart by all "critical" neurons of a layer, or by its "core".
         n_mechanisms: Number of mechanisms, or "auto".
         max_mechanisms: Most mechanisms that "auto" considers.
         ablation_modes: How neurons are cut: "resample", "zero", "mean", "noise".
@@ -60,6 +61,7 @@ class StudySettings:
     rows: int | Literal["auto", "all"] = "auto"
     audit: int = 2
     keep: float = 0.9
+    neurons: Literal["critical", "core"] = "critical"
     n_mechanisms: int | Literal["auto"] = "auto"
     max_mechanisms: int = 12
     ablation_modes: tuple[str, ...] = ("resample",)
@@ -90,6 +92,7 @@ class StudySettings:
                 raise SettingsError(f"layers is {list(self.layers)}. Pass a list of names.")
         object.__setattr__(self, "ablation_modes", _names(self.ablation_modes))
         _one_of("pool", self.pool, ("mean", "max", "none"))
+        _one_of("neurons", self.neurons, ("critical", "core"))
         for mode in self.ablation_modes:
             _one_of("ablation_modes", mode, ABLATION_MODES)
             if self.ablation_modes.count(mode) > 1:

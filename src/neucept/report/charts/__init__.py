@@ -5,6 +5,7 @@ from __future__ import annotations
 from neucept.report.charts.ablation import ablation
 from neucept.report.charts.chain import chain
 from neucept.report.charts.choice import choice
+from neucept.report.charts.core import core
 from neucept.report.charts.evidence import evidence
 from neucept.report.charts.figure import CONFIG, Drawer, Figure
 from neucept.report.charts.samples_map import samples_map
@@ -15,6 +16,7 @@ __all__ = ["CHARTS", "CONFIG", "Drawer", "Figure"]
 CHARTS: list[Drawer] = [
     signature,
     samples_map,
+    core,
     evidence,
     chain,
     ablation,

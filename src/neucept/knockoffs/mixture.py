@@ -39,6 +39,9 @@ GAIN = 0.005
 FLOOR = 0.02
 """Share of a component's mean variance that is added to each of its variances."""
 
+REDUCED = 128
+"""Dimensions in which rows are grouped; of a wider layer the first principal components."""
+
 STEPS = 30
 """Steps of expectation-maximisation at most."""
 
@@ -212,15 +215,21 @@ def fit_mixture(x: Matrix, seed: int = 0) -> Mixture:
     at = x[rows] <= bound
     scaled = (bound - mean) / scale
     z = below(z, at, scaled, random)
-    number, held_out = _number(z, random)
-    model = _fit(z, number, random)
-    if at.any():
-        for _ in range(ROUNDS):
-            component = _chosen(model.log_densities(_tensor(z).to(_device())).cpu().numpy(), random)
-            precisions = torch.linalg.inv(model.covariances).cpu().numpy()
-            centres = model.centres.cpu().numpy()
-            sweep(z, at, scaled, component, centres, precisions, random)
-            model = _climb(torch.from_numpy(z).to(_device()), model, RESTEPS)
+    near = _reduced(z)
+    neurons = z.shape[1]
+    number, held_out = _number(near, neurons, random)
+    model, membership = _fit(near, number, neurons, random)
+    if near is not z:
+        # Grouped by the reduced rows, once and for all; the laws are those of all neurons.
+        model = _maximised(_placed(z), membership, neurons)
+    for _ in range(ROUNDS if at.any() else 0):
+        component = _chosen(model.log_densities(_placed(z)).cpu().numpy(), random)
+        precisions = torch.linalg.inv(model.covariances).cpu().numpy()
+        sweep(z, at, scaled, component, model.centres.cpu().numpy(), precisions, random)
+        if near is z:
+            model, _ = _climb(_placed(z), model, RESTEPS, neurons)
+        else:
+            model = _maximised(_placed(z), membership, neurons)
     weights, centres, covariances = (
         part.cpu().numpy() for part in (model.weights, model.centres, model.covariances)
     )
@@ -231,17 +240,31 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _number(z: Matrix, random: np.random.Generator) -> tuple[int, dict[int, float]]:
-    """How many components, and what each number reaches on rows left out."""
+def _placed(z: Matrix) -> Tensor:
+    """On the device, for computing."""
+    return _tensor(z).to(_device())
+
+
+def _reduced(z: Matrix) -> Matrix:
+    """The rows on their first principal components, where there are many neurons."""
+    if z.shape[1] <= REDUCED:
+        return z
+    centred = _placed(z - z.mean(0))
+    _, axes = torch.linalg.eigh(centred.T @ centred)
+    return np.ascontiguousarray((centred @ axes[:, -REDUCED:]).cpu().numpy())
+
+
+def _number(z: Matrix, neurons: int, random: np.random.Generator) -> tuple[int, dict[int, float]]:
+    """How many components for so many neurons, and what each number reaches on rows left out."""
     order = random.permutation(len(z))
     cut = len(z) // 4
     left, fitted = z[order[:cut]], z[order[cut:]]
-    most = max(1, min(WIDEST // z.shape[1], len(fitted) // FEWEST_ROWS))
+    most = max(1, min(WIDEST // neurons, len(fitted) // FEWEST_ROWS))
     reached: dict[int, float] = {}
     best = 1
     for number in (2**i for i in range(int(math.log2(most)) + 1)):
-        model = _fit(fitted, number, random)
-        reached[number] = float(model.likelihood(torch.from_numpy(left).to(_device())))
+        model, _ = _fit(fitted, number, neurons, random)
+        reached[number] = float(model.likelihood(_placed(left)))
         if number > 1:
             if reached[number] < reached[best] + GAIN * z.shape[1]:
                 break
@@ -249,21 +272,24 @@ def _number(z: Matrix, random: np.random.Generator) -> tuple[int, dict[int, floa
     return best, reached
 
 
-def _fit(z: Matrix, number: int, random: np.random.Generator) -> _Fit:
-    rows = torch.from_numpy(z).to(_device())
+def _fit(z: Matrix, number: int, neurons: int, random: np.random.Generator) -> tuple[_Fit, Tensor]:
+    """So many components, and how much each row belongs to each."""
+    rows = _placed(z)
     start = np.ones((len(z), 1))
     if number > 1:
         groups = MiniBatchKMeans(
             number, n_init=1, batch_size=2048, random_state=int(random.integers(2**31))
         ).fit_predict(z)
         start = np.eye(number)[groups]
-    first = _maximised(rows, torch.from_numpy(start).to(rows))
-    return first if number == 1 else _climb(rows, first, STEPS)
+    membership = torch.from_numpy(start).to(rows)
+    first = _maximised(rows, membership, neurons)
+    return (first, membership) if number == 1 else _climb(rows, first, STEPS, neurons)
 
 
-def _climb(rows: Tensor, model: _Fit, steps: int) -> _Fit:
-    """Expectation-maximisation, until it gains next to nothing."""
+def _climb(rows: Tensor, model: _Fit, steps: int, neurons: int) -> tuple[_Fit, Tensor]:
+    """Expectation-maximisation, until it gains next to nothing; the memberships it ends with."""
     last = -math.inf
+    membership = rows.new_ones(len(rows), 1)
     for _ in range(steps):
         densities = model.log_densities(rows)
         total = torch.logsumexp(densities, 1)
@@ -271,22 +297,26 @@ def _climb(rows: Tensor, model: _Fit, steps: int) -> _Fit:
         if reached - last < 1e-4 * rows.shape[1]:
             break
         last = reached
-        model = _maximised(rows, torch.exp(densities - total[:, None]))
-    return model
+        membership = torch.exp(densities - total[:, None])
+        model = _maximised(rows, membership, neurons)
+    return model, membership
 
 
-def _maximised(rows: Tensor, membership: Tensor) -> _Fit:
-    """The components of given memberships, shrunk towards what they have in common."""
-    samples, neurons = rows.shape
+def _maximised(rows: Tensor, membership: Tensor, neurons: int) -> _Fit:
+    """The components of given memberships, shrunk towards what they have in common.
+
+    Where rows are reduced, `neurons` is how many there were: the variances' mean is over these.
+    """
+    samples, dimensions = rows.shape
     sizes = membership.sum(0) + 1e-9
     centres = (membership.T @ rows) / sizes[:, None]
     scatter = torch.stack([(rows * share[:, None]).T @ rows for share in membership.T])
     scatter -= sizes[:, None, None] * centres[:, :, None] * centres[:, None, :]
     common = scatter.sum(0) / samples
-    weight = (neurons / (sizes + neurons))[:, None, None] if len(sizes) > 1 else 0.0
+    weight = (dimensions / (sizes + dimensions))[:, None, None] if len(sizes) > 1 else 0.0
     covariances = (1 - weight) * scatter / sizes[:, None, None] + weight * common
-    size = torch.diagonal(covariances, dim1=1, dim2=2).mean(1).clamp(min=1e-8)
-    covariances += FLOOR * size[:, None, None] * torch.eye(neurons).to(rows)
+    size = (torch.diagonal(covariances, dim1=1, dim2=2).sum(1) / neurons).clamp(min=1e-8)
+    covariances += FLOOR * size[:, None, None] * torch.eye(dimensions).to(rows)
     weights = (sizes + 1) / (samples + len(sizes))
     return _Fit(weights, centres, covariances)
 

@@ -223,6 +223,19 @@ def test_groups_count_as_one_and_only_tested_neurons_are_planted(x) -> None:
     )
 
 
+def test_any_member_of_a_group_is_planted(x) -> None:
+    rows = np.c_[x, x[:, :6] + 0.02 * np.random.default_rng(1).standard_normal((300, 6))]
+    sampler = fit_sampler(rows, "gaussian")
+    assert len(sampler.screening.groups) == 6
+    planted = {
+        int(j)
+        for repeat in range(6)
+        for target in MODULE.plant_all(rows, [("linear", 0.0)], 20, sampler, 0, repeat)
+        for j in target.neurons
+    }
+    assert planted >= {0, 1, 24, 25}
+
+
 def test_the_seed_and_not_the_workers_decide(x) -> None:
     settings = QUICK | {"kinds": ["relu", "network"], "noises": [0.5], "draws": 2}
     one = audit(x, **settings, seed=1).trials

@@ -112,6 +112,31 @@ def test_the_density_of_clumps_is_told_from_a_gaussian() -> None:
     assert found.auc < 0.56
 
 
+def test_groups_are_traded_as_one(x) -> None:
+    own = np.random.default_rng(4).standard_normal((ROWS, 2))
+    rows = np.c_[x, x[:, [3, 3]] * (1 + 0.02 * own) + 0.05 * own]
+    sampler = fit_sampler(rows, "gaussian")
+    assert sampler.screening.groups == ((3, 16, 17),)
+    found = check_exchange(rows, sampler)
+    assert found.neurons == NEURONS
+    assert found.compared == 2 * 18 + 18 * 17 * 2 - 2 * 6
+    assert found.z < 1.3 * found.z_chance
+    wrong = check_exchange(rows, with_density(rows, Permuted()))
+    assert wrong.z > 3 * wrong.z_chance
+    # Members of a group depend on each other's originals as they like.
+    held = check_exchange(rows, with_density(rows, Held()))
+    assert held.z < 1.3 * held.z_chance
+
+
+class Held(Permuted):
+    """Right, and a group is its own knockoff."""
+
+    def knockoffs(self, x, copies, random) -> np.ndarray:
+        drawn = fit_sampler(x, "gaussian").tested.knockoffs(x, copies, random)
+        drawn[:, [3, 16, 17]] = x[:, [3, 16, 17], None]
+        return drawn
+
+
 def test_a_wrong_variance_is_named(x) -> None:
     class Wide(Permuted):
         def knockoffs(self, x, copies, random) -> np.ndarray:
@@ -177,7 +202,7 @@ def test_the_error_is_what_repeats_show() -> None:
 def test_moments_are_those_of_the_textbook(x) -> None:
     random = np.random.default_rng(3)
     own, copy = random.standard_normal((2, 500, 4)) @ random.standard_normal((4, 4))
-    z, differences = MODULE._differences(own, copy, np.array([1, 3]))
+    z, differences = MODULE._differences(own, copy, np.arange(4), np.array([1, 3]))
     moment = {side: values.T @ own / 500 for side, values in (("own", own), ("copy", copy))}
     cross = {side: values.T @ copy / 500 for side, values in (("own", own), ("copy", copy))}
     expected = [own.mean(0) - copy.mean(0), (own**2).mean(0) - (copy**2).mean(0)]

@@ -127,6 +127,62 @@ def test_groups_and_set_aside_neurons(layer) -> None:
         assert found.e_values[j] == found.frequency[j] == 0
 
 
+def test_a_group_of_duplicates_is_one_neuron_to_the_bit(layer) -> None:
+    x, y = layer
+    alone = select(x, y, draws=3)
+    found = select(np.c_[x, x[:, 4] * 2 + 1, -x[:, 7], x[:, 7] / 4], y, draws=3)
+    assert found.groups == ((4, 20), (7, 21, 22))
+    for name in ("selected", "e_values", "scores", "frequency"):
+        values = getattr(found, name)
+        np.testing.assert_array_equal(values[:20], getattr(alone, name))
+        np.testing.assert_array_equal(values[20:], getattr(alone, name)[[4, 7, 7]])
+    for name in ("knockoffs", "fewest", "tested"):
+        assert found.settings[name] == alone.settings[name]
+
+
+@pytest.mark.parametrize("statistic", ["lasso", "network", "lasso_published"])
+@pytest.mark.parametrize("targets", ["joint", "separate"])
+def test_a_group_is_found_by_what_one_member_tells(layer, statistic, targets) -> None:
+    x, y = layer
+    random = np.random.default_rng(2)
+    more = np.c_[x, x[:, [0]] + 0.05 * random.standard_normal((600, 2)) * x[:, 0].std()]
+    difference = more[:, 20] - more[:, 0]
+    y = y[:, :2] + 2 * (difference / difference.std())[:, None]
+    settings = {"draws": 2, "knockoffs": 10, "fdr": 0.2, "statistic": statistic}
+    found = select(more, y, targets=targets, **settings)
+    assert found.groups == ((0, 20, 21),)
+    assert found.settings["tested"] == 20
+    assert found.selected[[0, 20, 21]].all()
+    assert found.e_values[0].tolist() == found.e_values[21].tolist()
+    assert set(SERVING) <= set(found.neurons.tolist())
+
+
+def test_a_layer_that_is_nearly_one_group() -> None:
+    random = np.random.default_rng(1)
+    common = random.standard_normal((500, 1))
+    x = np.c_[common + 0.05 * random.standard_normal((500, 27)), random.standard_normal((500, 5))]
+    y = x[:, 3] + 0.8 * x[:, [28, 30]].sum(1) + 0.5 * random.standard_normal(500)
+    found = select(x, y, draws=4)
+    assert found.groups == (tuple(range(27)),)
+    assert found.settings["tested"] == 6
+    assert found.selected.tolist() == [True] * 27 + [False, True, False, True, False]
+
+
+def test_without_groups_the_evidence_is_what_it_always_was(layer) -> None:
+    """Values of the version that knew no group knockoffs."""
+    x, y = layer
+    quick = select(x, y[:, 0], draws=3, knockoffs=4, fdr=0.3, seed=5)
+    chosen = [1, 4, 5, 6, 10, 12, 15]
+    assert quick.neurons.tolist() == [10, 15, 12, 1, 6, 4, 5]
+    np.testing.assert_allclose(quick.e_values[chosen], 200 / 9)
+    scores = [0.3099, 0.2959, 0.015, 0.3011, 0.3391, 0.3102, 0.3111]
+    np.testing.assert_allclose(quick.scores[chosen], scores, atol=2e-4)
+    recipe = {"statistic": "lasso_published", "aggregate": "frequency", "knockoffs": 1}
+    published = select(x, y[:, 0], **recipe, sampler="gaussian_unscaled", draws=5, fdr=0.2, seed=5)
+    shares = dict.fromkeys(chosen, 1.0) | {5: 0.6} | dict.fromkeys([2, 13, 17, 19], 0.2)
+    np.testing.assert_allclose(published.frequency, [shares.get(j, 0.0) for j in range(20)])
+
+
 def test_frequency_is_the_published_score(layer) -> None:
     x, y = layer
     found = select(

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from neucept.errors import DataError, SettingsError, near_names
 from neucept.knockoffs.asked import Asked
 from neucept.knockoffs.filter import e_bh
-from neucept.knockoffs.planting import PLANTED, Planted, check_noise, plant, score
+from neucept.knockoffs.planting import PLANTED, Planted, check_noise, plant_all, score
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.selecting import run_at_floors
 from neucept.knockoffs.selection import Selection
@@ -24,7 +24,6 @@ from neucept.runtime import (
     derived_seed,
     is_whole,
     read_arrays,
-    run_tasks,
     write_arrays,
 )
 
@@ -296,42 +295,6 @@ def measure_floors(
         Audit(pd.DataFrame(rows), float(asked.fdr), {**own, **more})
         for rows, own in zip(trials, settings, strict=True)
     ]
-
-
-def plant_all(
-    x: Float[np.ndarray, "samples neurons"],
-    cells: Sequence[tuple[str, float]],
-    size: int,
-    sampler: Sampler,
-    seed: int,
-    repeat: int,
-) -> list[Planted]:
-    """A target for each cell of an audit's repeat.
-
-    Args:
-        x: Activations.
-        cells: Kind and noise of each target.
-        size: Neurons per target.
-        sampler: Fitted to these neurons; targets are planted on the tested ones.
-        seed: Of the audit.
-        repeat: Which repeat.
-
-    Returns:
-        The targets. What a cell gets does not depend on which others there are.
-    """
-
-    def one(kind: str, noise: float) -> Planted:
-        return plant(
-            x,
-            kind,
-            neurons=size,
-            noise=noise,
-            candidates=sampler.screening.tested,
-            seed=derived_seed(seed, "audit target", repeat, kind, repr(float(noise))),
-        )
-
-    # As tasks, so that they have a task's thread count: bit-equal wherever they run.
-    return run_tasks(one, list(cells), n_jobs=1)
 
 
 def selected_alone(found: Selection, target: int, sampler: Sampler) -> Selection:

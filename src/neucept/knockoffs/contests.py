@@ -23,7 +23,7 @@ class Work:
     """What every task of a selection shares.
 
     Attributes:
-        x: Activations of the tested neurons.
+        x: Coordinates of what is tested (`Screening.coordinates`).
         y: Targets.
         sampler: Where knockoffs come from.
         statistic: How importance is measured.
@@ -33,7 +33,7 @@ class Work:
         seed: Of the whole selection.
     """
 
-    x: Float[np.ndarray, "samples tested"]
+    x: Float[np.ndarray, "samples columns"]
     y: Float[np.ndarray, "samples targets"]
     sampler: Sampler
     statistic: Statistic
@@ -106,12 +106,14 @@ def _task(work: Work, targets: str, draw: int, begin: int, end: int) -> Draw:
         y = y + work.dither * spread * dither
     y = y[:, begin:end]
     random = generator(work.seed, "statistic", draw)
+    merged = work.sampler.screening.merged
     if targets == "joint":
-        return Draw(contest(work.statistic.joint(x, drawn, y, random)), ())
+        return Draw(contest(merged(work.statistic.joint(x, drawn, y, random))), ())
     joint = None
     if targets == "both":
         together, separate = work.statistic.both(x, drawn, y, random)
-        joint = contest(together)
+        joint = contest(merged(together))
     else:
         separate = work.statistic.separate(x, drawn, y, random)
+    separate = merged(separate)
     return Draw(joint, tuple(contest(separate[:, :, t]) for t in range(end - begin)))

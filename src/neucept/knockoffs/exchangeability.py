@@ -2,7 +2,8 @@
 
 Exchangeable means: trade any neurons of a row for their knockoffs, and nobody can tell. So rows
 [neurons, knockoffs] are compared with the same rows after a random half of the neurons was traded,
-by a classifier and by first and second moments.
+by a classifier and by first and second moments. A group of near-copies enters by its coordinates,
+each named after the neuron it stands for, and these are traded all at once.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ CHANCE_SWAPS = 40
 """Random swaps that tell how large the largest difference of moments is by chance."""
 
 Rows = Float[np.ndarray, "rows neurons"]
+Units = Int[np.ndarray, " neurons"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Exchangeability:
         moment: Which it is.
         beyond: Share of the compared moments that are over `z_chance`.
         compared: How many moments are compared.
-        neurons: How many neurons are tested.
+        neurons: How many neurons are tested; a group counts as one.
         rows: How many rows are held out.
         copies: Simultaneous knockoffs per draw, of which each row shows one.
     """
@@ -125,7 +127,7 @@ def check_exchange(
     Source: Candes, Fan, Janson, Lv (2018), definition 3.1, for what is tested; Lopez-Paz and Oquab
     (2017), "Revisiting classifier two-sample tests", for how.
     """
-    own = sampler.check(x)[:, sampler.screening.tested]
+    own = sampler.screening.coordinates(sampler.check(x))
     if not is_whole(copies) or not 1 <= copies <= MOST_KNOCKOFFS:
         raise SettingsError(
             f"copies is {copies!r}. Pass a whole number from 1 to {MOST_KNOCKOFFS}."
@@ -154,25 +156,26 @@ def _check(own: Rows, sampler: Sampler, copies: int, seed: int, rows: int) -> Ex
     mean, spread = learned.mean(0), learned.std(0)
     spread[spread == 0] = 1.0
     own, copy = (own - mean) / spread, (copy - mean) / spread
-    auc, auc_error = _told_apart(own, copy, half, random)
+    units = sampler.screening.units
+    auc, auc_error = _told_apart(own, copy, units, half, random)
     return Exchangeability(
         auc=auc,
         auc_error=auc_error,
-        **_moments(own[half:], copy[half:], sampler.screening.tested, random),
-        neurons=own.shape[1],
+        **_moments(own[half:], copy[half:], units, sampler.screening.columns, random),
+        neurons=len(sampler.screening.tested),
         rows=len(own) - half,
         copies=copies,
     )
 
 
-def _swapped(own: Rows, copy: Rows, random: np.random.Generator) -> tuple[Rows, Rows]:
-    """Both sides after a random half of the neurons of each row was traded."""
-    traded = random.random(own.shape) < 0.5
+def _swapped(own: Rows, copy: Rows, units: Units, random: np.random.Generator) -> tuple[Rows, Rows]:
+    """Both sides after a random half of the units of each row was traded."""
+    traded = (random.random((len(own), units.max() + 1)) < 0.5)[:, units]
     return np.where(traded, copy, own), np.where(traded, own, copy)
 
 
 def _told_apart(
-    own: Rows, copy: Rows, half: int, random: np.random.Generator
+    own: Rows, copy: Rows, units: Units, half: int, random: np.random.Generator
 ) -> tuple[float, float]:
     """The classifier's AUC on the second half and its standard error."""
     own_learned, copy_learned = own[:half], copy[:half]
@@ -180,7 +183,7 @@ def _told_apart(
     kept = view(own_learned, copy_learned)
     shown = [kept]
     for _ in range(SWAPS_PER_ROW):
-        shown.append(view(*_swapped(own_learned, copy_learned, random)))
+        shown.append(view(*_swapped(own_learned, copy_learned, units, random)))
     truth = np.repeat([1, 0], [half, SWAPS_PER_ROW * half])
     classifier = HistGradientBoostingClassifier(
         max_iter=60,
@@ -190,7 +193,7 @@ def _told_apart(
     ).fit(np.concatenate(shown), truth)
     held_out = own[half:], copy[half:]
     rows = classifier.decision_function(view(*held_out))
-    swaps = classifier.decision_function(view(*_swapped(*held_out, random)))
+    swaps = classifier.decision_function(view(*_swapped(*held_out, units, random)))
     return _auc(rows, swaps)
 
 
@@ -245,16 +248,17 @@ class _View:
 def _moments(
     own: Rows,
     copy: Rows,
+    units: Units,
     names: Int[np.ndarray, " neurons"],
     random: np.random.Generator,
 ) -> dict[str, Any]:
     """The largest difference of moments, against that of random swaps of the same rows."""
     neurons = own.shape[1]
     partners = np.sort(random.permutation(neurons)[:MOST_PARTNERS])
-    compared = 2 * neurons + 2 * len(partners) * (neurons - 1)
-    z, differences = _differences(own, copy, partners)
+    compared = 2 * neurons + 2 * int((units[partners][:, None] != units).sum())
+    z, differences = _differences(own, copy, units, partners)
     chance = [
-        np.abs(_differences(*_swapped(own, copy, random), partners)[0]).max()
+        np.abs(_differences(*_swapped(own, copy, units, random), units, partners)[0]).max()
         for _ in range(CHANCE_SWAPS)
     ]
     bar = float(np.quantile(chance, 0.95))
@@ -270,13 +274,13 @@ def _moments(
 
 
 def _differences(
-    own: Rows, copy: Rows, partners: Int[np.ndarray, " partners"]
+    own: Rows, copy: Rows, units: Units, partners: Int[np.ndarray, " partners"]
 ) -> tuple[Float[np.ndarray, " moments"], Float[np.ndarray, " moments"]]:
     """Differences of moments in standard errors, and as they are.
 
-    Means, variances, then for each partner j and each neuron k the covariance of original j with
-    original k against that with copy k, then the same of copy j. Each is a mean over rows of a
-    quantity that changes its sign when one neuron is traded.
+    Means, variances, then for each partner j and each neuron k of another unit the covariance of
+    original j with original k against that with copy k, then the same of copy j. Each is a mean
+    over rows of a quantity that changes its sign when one unit is traded.
     """
     apart = own - copy
     squares = own**2 - copy**2
@@ -284,7 +288,7 @@ def _differences(
     sizes = [(apart**2).sum(0), (squares**2).sum(0)]
     for side in (own[:, partners], copy[:, partners]):
         product = side.T @ apart
-        product[np.arange(len(partners)), partners] = 0.0
+        product[units[partners][:, None] == units] = 0.0
         sums.append(product.ravel())
         sizes.append((side**2).T @ apart**2)
     total = np.concatenate(sums)

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from neucept.errors import DataError, SettingsError, near_names
+from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.screening import ROUNDING, as_matrix
 from neucept.knockoffs.selection import Selection
-from neucept.runtime import check_seed, generator, is_real, is_whole
+from neucept.runtime import check_seed, derived_seed, generator, is_real, is_whole, run_tasks
 
 UNITS = 16
 """Hidden units of the network kind."""
@@ -191,6 +192,38 @@ def plant(
     clean = (best.values - best.values.mean()) / best.values.std()
     blurred = clean + noise * generator(seed, "planted noise").standard_normal(len(clean))
     return Planted(blurred, best.neurons, kind, float(noise), clean)
+
+
+def plant_all(
+    x: Float[np.ndarray, "samples neurons"],
+    cells: Sequence[tuple[str, float]],
+    size: int,
+    sampler: Sampler,
+    seed: int,
+    repeat: int,
+) -> list[Planted]:
+    """A target for each cell of an audit's repeat.
+
+    Args:
+        x: Activations.
+        cells: Kind and noise of each target.
+        size: Neurons per target.
+        sampler: Fitted to these neurons; targets are planted on the tested ones, of a group on a
+            random member.
+        seed: Of the audit.
+        repeat: Which repeat.
+
+    Returns:
+        The targets. What a cell gets does not depend on which others there are.
+    """
+
+    def one(kind: str, noise: float) -> Planted:
+        own = derived_seed(seed, "audit target", repeat, kind, repr(float(noise)))
+        able = sampler.screening.one_each(generator(own, "members"))
+        return plant(x, kind, neurons=size, noise=noise, candidates=able, seed=own)
+
+    # As tasks, so that they have a task's thread count: bit-equal wherever they run.
+    return run_tasks(one, list(cells), n_jobs=1)
 
 
 def score(selection: Selection, planted: Planted) -> tuple[float, float]:

@@ -25,7 +25,8 @@ class Sampler:
     Attributes:
         kind: The density's kind.
         screening: Which neurons are tested, grouped and set aside.
-        tested: The law of the tested neurons: knockoffs come from it.
+        tested: The law of the coordinates of what is tested (`Screening.coordinates`; without
+            groups these are the neurons): knockoffs come from it.
         responsive: Neurons that are not dead, ascending.
         everything: The law of the responsive neurons: conditional draws come from it.
         digest: A name for the fitted law; equal laws have equal names.
@@ -48,9 +49,9 @@ class Sampler:
     ) -> Float[np.ndarray, "samples neurons knockoffs"]:
         """Knockoffs of every neuron of each sample.
 
-        A neuron that is not tested keeps what the tested ones do not say about it: a dead one is
-        its own knockoff; a member of a group moves with the group's representative, a determined
-        one with those that determine it.
+        Those of a group are exchangeable with its members when all are traded at once. A neuron
+        that is not tested keeps what the tested ones do not say about it: a dead one is its own
+        knockoff, a determined one moves with those that determine it.
 
         Args:
             x_new: Activations of the same neurons, any samples.
@@ -69,7 +70,7 @@ class Sampler:
             raise SettingsError(
                 f"knockoffs is {knockoffs}. Pass a whole number from 1 to {MOST_KNOCKOFFS}."
             )
-        own = x[:, self.screening.tested]
+        own = self.screening.coordinates(x)
         drawn = self.tested.knockoffs(own, knockoffs, generator(seed, "draw"))
         if len(self.screening.tested) == self.n_neurons:
             return drawn
@@ -161,7 +162,7 @@ def fit_sampler(x: Any, kind: str = "auto", seed: int = 0) -> Sampler:
 
 def _fit(x: Float[np.ndarray, "samples neurons"], kind: str, seed: int) -> Sampler:
     screening = screen(x)
-    tested = fit_density(kind, x[:, screening.tested], seed)
+    tested = fit_density(kind, screening.coordinates(x), seed)
     dead = np.flatnonzero(~screening.maps.any(0))
     responsive = np.setdiff1d(np.arange(x.shape[1]), dead)
     whole = len(responsive) == len(screening.tested)

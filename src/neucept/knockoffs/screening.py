@@ -1,4 +1,9 @@
-"""Which neurons can be tested at all: the rest are set aside or grouped, each with its reason."""
+"""Which neurons can be tested at all: the rest are set aside or grouped, each with its reason.
+
+What is tested is a unit: a neuron, or a group of near-copies. Near-copies shadow each other in any
+fit, so a group enters by coordinates that do not: one neuron as it is, and what each further one
+adds to those before it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
+from scipy.linalg import solve_triangular
 
 from neucept.errors import DataError
 
@@ -20,6 +26,7 @@ GROUP_CORRELATION = 0.99
 """Neurons at least this correlated with one another are one and the same to the selection."""
 
 _DETERMINED = 1e-8
+"""Share of its variance that a neuron has of its own; with less others determine it."""
 
 _LARGEST, _SMALLEST = 1e100, 1e-100
 """Squares of larger values overflow, those of smaller ones vanish."""
@@ -33,18 +40,27 @@ class Screening:
     """What can be tested.
 
     Attributes:
-        tested: The neurons that are tested, ascending; a group is represented by one.
-        groups: Neurons that count as one, each group ascending.
+        tested: One neuron of each unit that is tested, ascending: a neuron, or a group's
+            representative.
+        groups: Neurons that are tested as one, each group ascending.
         set_aside: Neurons that are not tested, with the reason.
-        maps: Weights by which every neuron follows the tested ones. A tested neuron follows
-            itself, a member of a group its representative, a determined neuron those that
-            determine it, a dead neuron none.
+        columns: The neurons that have a coordinate, ascending: those tested, and members of groups
+            that add something to the representative.
+        units: For each coordinate, the place of its unit in `tested`.
+        into: Weights by which coordinates follow the neurons in `columns`. That of a tested neuron
+            is the neuron itself; the others of a group are uncorrelated with it and one another,
+            in the spread of the neuron that each stands for.
+        maps: Weights by which every neuron follows the coordinates. A member of a group follows
+            those of its group, a determined neuron those that determine it, a dead neuron none.
     """
 
     tested: Int[np.ndarray, " tested"]
     groups: tuple[tuple[int, ...], ...]
     set_aside: dict[int, str]
-    maps: Float[np.ndarray, "tested neurons"]
+    columns: Int[np.ndarray, " columns"]
+    units: Int[np.ndarray, " columns"]
+    into: Float[np.ndarray, "columns columns"]
+    maps: Float[np.ndarray, "columns neurons"]
 
     @property
     def representative(self) -> dict[int, int]:
@@ -53,6 +69,34 @@ class Screening:
         for group in self.groups:
             leader = next(j for j in group if j in chosen)
             chosen.update(dict.fromkeys(group, leader))
+        return chosen
+
+    def coordinates(
+        self, x: Float[np.ndarray, "samples neurons"]
+    ) -> Float[np.ndarray, "samples columns"]:
+        """What stands for the neurons wherever knockoffs are drawn and importance is measured."""
+        own = x[:, self.columns]
+        return own if len(self.columns) == len(self.tested) else own @ self.into
+
+    def merged(
+        self, importances: Float[np.ndarray, " columns *rest"]
+    ) -> Float[np.ndarray, " tested *rest"]:
+        """Importance of units: a group's is the root of the sum of squares of its coordinates'."""
+        if len(self.columns) == len(self.tested):
+            return importances
+        squares = np.zeros((len(self.tested), *importances.shape[1:]))
+        np.add.at(squares, self.units, importances**2)
+        together = np.sqrt(squares)
+        alone = np.bincount(self.units)[self.units] == 1
+        together[self.units[alone]] = importances[alone]
+        return together
+
+    def one_each(self, random: np.random.Generator) -> Int[np.ndarray, " tested"]:
+        """A neuron of each unit, of a group a random one."""
+        chosen = self.tested.copy()
+        leader = self.representative
+        for group in self.groups:
+            chosen[np.searchsorted(self.tested, leader[group[0]])] = random.choice(group)
         return chosen
 
 
@@ -106,7 +150,8 @@ def screen(x: Float[np.ndarray, "samples neurons"]) -> Screening:
         x: Activations, finite.
 
     Returns:
-        What is tested and what is not.
+        What is tested and what is not. A neuron that a group and others determine is set aside, not
+        the member of the group that would be determined by it and the rest.
 
     Raises:
         DataError: fewer than `LEAST_SAMPLES` samples, or no neuron that varies.
@@ -126,25 +171,27 @@ def screen(x: Float[np.ndarray, "samples neurons"]) -> Screening:
         )
     scaled = (x[:, alive] - x[:, alive].mean(0)) / x[:, alive].std(0)
     correlation = scaled.T @ scaled / samples
-    leader = _lead(np.abs(correlation))
-    groups = tuple(
-        tuple(int(j) for j in alive[leader == i])
-        for i in np.unique(leader)
-        if (leader == i).sum() > 1
+    units, lost = _units(correlation, samples)
+    columns = np.sort(np.concatenate([unit.columns for unit in units]))
+    set_aside |= _reasons(correlation, columns, lost, alive)
+    order = np.argsort([unit.columns[0] for unit in units])
+    place = {int(j): p for p, i in enumerate(order) for j in units[i].columns}
+    into, maps = _weights(correlation, columns, units, lost)
+    scale = x[:, alive].std(0)
+    spread = scale[columns][:, None]
+    everywhere = np.zeros((len(columns), neurons))
+    everywhere[:, alive] = maps * scale / spread
+    return Screening(
+        tested=alive[np.array([units[i].columns[0] for i in order])],
+        groups=tuple(
+            tuple(int(j) for j in alive[unit.members]) for unit in units if len(unit.members) > 1
+        ),
+        set_aside=set_aside,
+        columns=alive[columns],
+        units=np.array([place[int(j)] for j in columns]),
+        into=into * scale[columns] / spread,
+        maps=everywhere,
     )
-    leads = np.unique(leader)
-    if samples > len(leads):
-        kept, reasons = _independent(correlation[np.ix_(leads, leads)], alive[leads])
-        set_aside |= reasons
-        leads = leads[kept]
-        groups = tuple(g for g in groups if not set(g) & set(reasons))
-        set_aside |= {
-            int(alive[j]): f"in a group with neuron {alive[leader[j]]}, which others determine"
-            for j in range(len(alive))
-            if int(alive[leader[j]]) in reasons and leader[j] != j
-        }
-    tested = alive[leads]
-    return Screening(tested, groups, set_aside, _maps(x, alive, leader, leads, correlation))
 
 
 def _dead(x: Float[np.ndarray, "samples neurons"]) -> dict[int, str]:
@@ -177,47 +224,111 @@ def _lead(strength: Float[np.ndarray, "n n"]) -> Int[np.ndarray, " n"]:
     return leader
 
 
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """What is tested as one.
+
+    Attributes:
+        members: Ascending; one for a neuron that is alone.
+        columns: Those with a coordinate, the representative first.
+    """
+
+    members: Int[np.ndarray, " members"]
+    columns: Int[np.ndarray, " columns"]
+
+
+def _units(
+    correlation: Float[np.ndarray, "n n"], samples: int
+) -> tuple[list[_Unit], Int[np.ndarray, " lost"]]:
+    """The units by their first member, and the neurons that other units determine."""
+    leader = _lead(np.abs(correlation))
+    turn = np.full(len(leader), 2)
+    units = []
+    for lead in np.unique(leader):
+        members = np.flatnonzero(leader == lead)
+        if len(members) > 1:
+            turn[members] = np.where(members == lead, 0, 1)
+        chosen = _independent(correlation[np.ix_(members, members)], turn[members])
+        units.append(_Unit(members, members[chosen]))
+    columns = np.sort(np.concatenate([unit.columns for unit in units]))
+    if samples > len(columns):
+        # Groups come first: a neuron that a group's members determine must not stand in for one.
+        chosen = _independent(correlation[np.ix_(columns, columns)], turn[columns])
+        units = [_without(unit, np.setdiff1d(columns, columns[chosen])) for unit in units]
+        units = [unit for unit in units if len(unit.columns)]
+    units.sort(key=lambda unit: int(unit.members[0]))
+    left = np.concatenate([unit.members for unit in units])
+    return units, np.setdiff1d(np.arange(len(leader)), left)
+
+
+def _without(unit: _Unit, lost: Int[np.ndarray, " lost"]) -> _Unit:
+    """What is left of a unit; with members that add nothing goes whom they may follow."""
+    columns = unit.columns[~np.isin(unit.columns, lost)]
+    return unit if len(columns) == len(unit.columns) else _Unit(np.sort(columns), columns)
+
+
 def _independent(
-    correlation: Float[np.ndarray, "n n"], names: Int[np.ndarray, " n"]
-) -> tuple[Bool[np.ndarray, " n"], dict[int, str]]:
-    """Which neurons are not an exact combination of others, by pivoted Cholesky."""
+    correlation: Float[np.ndarray, "n n"], turn: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " kept"]:
+    """Which neurons are not an exact combination of others, by pivoted Cholesky.
+
+    Those of a lower turn come first, so that others are left out rather than they.
+    """
     rest = correlation.copy()
-    left = np.ones(len(rest), dtype=bool)
-    kept = np.zeros(len(rest), dtype=bool)
-    for _ in range(len(rest)):
-        j = int(np.argmax(np.where(left, np.diag(rest), -np.inf)))
-        if rest[j, j] <= _DETERMINED:
-            break
-        kept[j], left[j] = True, False
-        column = rest[:, j] / np.sqrt(rest[j, j])
-        rest -= np.outer(column, column)
+    kept = []
+    for now in np.unique(turn):
+        left = turn == now
+        while left.any():
+            j = int(np.argmax(np.where(left, np.diag(rest), -np.inf)))
+            if rest[j, j] <= _DETERMINED:
+                break
+            left[j] = False
+            kept.append(j)
+            column = rest[:, j] / np.sqrt(rest[j, j])
+            rest -= np.outer(column, column)
+    return np.array(kept)
+
+
+def _reasons(
+    correlation: Float[np.ndarray, "n n"],
+    columns: Int[np.ndarray, " columns"],
+    lost: Int[np.ndarray, " lost"],
+    names: Int[np.ndarray, " n"],
+) -> dict[int, str]:
     reasons = {}
-    for dropped in np.flatnonzero(~kept):
-        weights = np.linalg.lstsq(correlation[np.ix_(kept, kept)], correlation[kept, dropped])[0]
-        largest = names[kept][np.argsort(-np.abs(weights), kind="stable")[:3]]
+    inside = correlation[np.ix_(columns, columns)]
+    for dropped in lost:
+        weights = np.linalg.lstsq(inside, correlation[columns, dropped])[0]
+        largest = names[columns][np.argsort(-np.abs(weights), kind="stable")[:3]]
         reasons[int(names[dropped])] = "determined by other neurons, mostly " + ", ".join(
             str(int(k)) for k in largest
         )
-    return kept, reasons
+    return reasons
 
 
-def _maps(
-    x: Float[np.ndarray, "samples neurons"],
-    alive: Int[np.ndarray, " alive"],
-    leader: Int[np.ndarray, " alive"],
-    leads: Int[np.ndarray, " tested"],
-    correlation: Float[np.ndarray, "alive alive"],
-) -> Float[np.ndarray, "tested neurons"]:
-    scale = x[:, alive].std(0)
-    weights = np.zeros((len(leads), len(alive)))
-    place = {int(j): i for i, j in enumerate(leads)}
-    inside = correlation[np.ix_(leads, leads)]
-    for j in range(len(alive)):
-        lead = int(leader[j])
-        if lead in place:
-            weights[place[lead], j] = correlation[lead, j] if j != lead else 1.0
-        else:
-            weights[:, j] = np.linalg.lstsq(inside, correlation[leads, j])[0]
-    maps = np.zeros((len(leads), x.shape[1]))
-    maps[:, alive] = weights * scale / scale[leads][:, None]
-    return maps
+def _weights(
+    correlation: Float[np.ndarray, "n n"],
+    columns: Int[np.ndarray, " columns"],
+    units: list[_Unit],
+    lost: Int[np.ndarray, " lost"],
+) -> tuple[Float[np.ndarray, "columns columns"], Float[np.ndarray, "columns n"]]:
+    """From scaled neurons to scaled coordinates, and from these to all scaled neurons."""
+    into = np.eye(len(columns))
+    maps = np.zeros((len(columns), len(correlation)))
+    for unit in units:
+        at = np.searchsorted(columns, unit.columns)
+        block = correlation[np.ix_(unit.columns, unit.columns)]
+        np.fill_diagonal(block, 1.0)
+        factor = np.linalg.cholesky(block)
+        into[np.ix_(at, at)] = solve_triangular(factor, np.eye(len(at)), lower=True).T
+        follow = into[np.ix_(at, at)].T @ correlation[np.ix_(unit.columns, unit.members)]
+        maps[np.ix_(at, unit.members)] = follow
+        maps[np.ix_(at, unit.columns)] = factor.T
+    if len(lost):
+        inside = correlation[np.ix_(columns, columns)]
+        across = correlation[np.ix_(columns, lost)]
+        if len(columns) > len(units):
+            inside, across = into.T @ inside @ into, into.T @ across
+        for i, dropped in enumerate(lost):
+            maps[:, dropped] = np.linalg.lstsq(inside, across[:, i])[0]
+    return into, maps

@@ -122,7 +122,7 @@ def _prepare(
     most = MOST_ROWS if asked.rows == "auto" else asked.rows
     seen = len(x) if isinstance(most, str) else min(len(x), int(most))
     dither = float(asked.dither)
-    own = np.ascontiguousarray(x[:, tested])
+    own = np.ascontiguousarray(sampler.screening.coordinates(x))
     work = Work(own, y, sampler, measure, copies, dither, seen, seed)
     settings = {
         "fdr": float(asked.fdr),
@@ -203,7 +203,7 @@ def _conclude(
 
 
 def _spread(values: np.ndarray, sampler: Sampler, targets: str) -> np.ndarray:
-    """From the tested neurons to all: group members get their representative's values."""
+    """From what is tested to all neurons: the members of a group get its values."""
     everything = np.zeros((sampler.n_neurons, values.shape[1]), dtype=values.dtype)
     places = {int(j): i for i, j in enumerate(sampler.screening.tested)}
     for neuron, tested in sampler.screening.representative.items():

@@ -31,7 +31,7 @@ class Selection:
         fdr: The level that was asked for.
         message: Why nothing was selected and what would change that; "" otherwise.
         settings: What was used and, where it was chosen, why; plain JSON values.
-        groups: Neurons that count as one (correlation at least 0.99).
+        groups: Neurons that are tested as one (correlation at least 0.99).
         set_aside: Neurons that were not tested, with the reason.
     """
 

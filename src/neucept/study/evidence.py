@@ -91,8 +91,7 @@ def promise(crit: Critical, layer: str) -> str:
         silent = f"it says nothing more about {crit.settings[layer]['target']}"
     else:
         silent = f"it says nothing more about any neuron of {above}"
-    rest = "the other neurons tested" if crit.settings[layer]["groups"] else "the rest of the layer"
     return (
         f"Of the neurons named, at most {level} are expected to be wrong (a group counts as one); "
-        f"wrong means that, given {rest}, {silent}."
+        f"wrong means that, given the rest of the layer, {silent}."
     )

@@ -1,4 +1,4 @@
-"""What one layer is asked: its density and dither, the selection, the core and the checks.
+"""What one layer is asked: its density, dither and floor, the selection, the core and the checks.
 
 Each is kept as a piece that a killed search finds again.
 """
@@ -180,7 +180,7 @@ class Work:
                 asked,
                 repeats=max(2, self.search.audit),
                 n_jobs=self.n_jobs,
-                progress=self._told(f"choice of dither for {layer}"),
+                progress=self._told(f"choice of floor for {layer}"),
             ).to_arrays()
 
         repeats = repr(self.search.audit)

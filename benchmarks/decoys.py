@@ -37,7 +37,7 @@ TARGET = 3
 """The class whose score is explained: cats, and threes."""
 
 LAYERS = {"resnet20": ("layer2", "layer3"), "lenet": ("7", "10")}
-CASES = ("resnet20:direct", "resnet20:chain", "lenet:direct", "lenet:chain")
+CASES = ("lenet:direct", "resnet20:direct", "lenet:chain", "resnet20:chain")
 LEAST_KEPT = 0.8
 """Real neurons selected beside decoys, at least, of those selected without."""
 

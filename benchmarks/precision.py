@@ -34,6 +34,7 @@ from machine import machine
 from networks import CACHE, ROOT, activations
 
 import neucept as nc
+from neucept.knockoffs import Asked, choose
 from neucept.knockoffs.audit import plant_all, selected_alone
 from neucept.knockoffs.planting import PLANTED, Planted, score
 from neucept.knockoffs.sampling import Sampler
@@ -92,6 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--layers", nargs="+", default=list(LAYERS))
     parser.add_argument("--pinned", action="store_true", help="two layers, three repeats")
+    parser.add_argument("--beside", type=int, default=8, help="repeats of the other methods")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--name", default="precision")
     arguments = parser.parse_args()
@@ -112,10 +114,9 @@ def piece(layer: str, repeat: int, arguments: argparse.Namespace) -> list[dict]:
     y = np.stack([target.y for target in targets], axis=1)
     found = []
     for method in arguments.methods:
-        key = digest(method, x, y, repeat, VERSIONS[method])
-        pieces = Checkpoints(CACHE / "precision")
-        run = METHODS[method]
-        result = pieces.recall(key, lambda run=run: run(x, y, repeat))
+        if method != "default" and repeat >= arguments.beside:
+            continue
+        result = METHODS[method](x, y, repeat)
         for t, target in enumerate(targets):
             wrong, power = rate(result["selected"][:, t], target, fitted)
             found.append(
@@ -130,6 +131,7 @@ def piece(layer: str, repeat: int, arguments: argparse.Namespace) -> list[dict]:
                     "seconds": float(result["seconds"]) / len(targets),
                     "dither": float(result.get("dither", np.nan)),
                     "floor": float(result.get("floor", np.nan)),
+                    "chosen_seconds": float(result.get("chosen_seconds", np.nan)),
                     "supported": bool(result.get("supported", True)),
                     "agreement": jaccard(result["selected"][:, t], result["again"][:, t])
                     if "again" in result
@@ -145,26 +147,48 @@ def rate(selected: np.ndarray, target: Planted, fitted: Sampler) -> tuple[float,
 
 
 def default(x: np.ndarray, y: np.ndarray, repeat: int) -> dict[str, np.ndarray]:
-    begun = time.perf_counter()
-    fitted = nc.fit_sampler(x)
-    # The choice of dither and floor is remembered from the first repeat of a layer on.
-    found = selected(x, y, fitted, derived_seed(repeat, "precision"))
-    seconds = time.perf_counter() - begun
-    result = {"selected": found[0], "seconds": np.array(seconds)}
-    result |= {name: np.array(found[1][name]) for name in ("dither", "floor")}
-    result |= {"supported": np.array(found[1]["audit"]["passes"])}
-    if repeat < AGAIN:
-        result["again"] = selected(x, y, fitted, derived_seed(repeat, "precision again"))[0]
-    return result
+    chosen = choice(x)
+    used = {name: float(chosen[name]) for name in ("dither", "floor")}
+
+    def measured() -> dict[str, np.ndarray]:
+        begun = time.perf_counter()
+        fitted = nc.fit_sampler(x)
+        first = selected(x, y, fitted, derived_seed(repeat, "precision"), **used)
+        result = {"selected": first, "seconds": np.array(time.perf_counter() - begun)}
+        if repeat < AGAIN:
+            again = derived_seed(repeat, "precision again")
+            result["again"] = selected(x, y, fitted, again, **used)
+        return result
+
+    key = digest("default", x, y, repeat, repr(used), VERSIONS["default"])
+    return {**chosen, **Checkpoints(CACHE / "precision").recall(key, measured)}
+
+
+def choice(x: np.ndarray) -> dict[str, np.ndarray]:
+    """What "auto" settles on for a layer, whether its audit supports it, and how long it took."""
+
+    def measured() -> dict[str, np.ndarray]:
+        begun = time.perf_counter()
+        fitted = nc.fit_sampler(x)
+        found = choose(x, fitted, Asked(fdr=FDR))
+        return {
+            "dither": np.array(found.dither),
+            "floor": np.array(found.floor),
+            "supported": np.array(bool(found.audit and found.audit.passes)),
+            "chosen_seconds": np.array(time.perf_counter() - begun),
+        }
+
+    key = digest("choice", x, VERSIONS["choice"])
+    return Checkpoints(CACHE / "precision").recall(key, measured)
 
 
 def selected(
     x: np.ndarray, y: np.ndarray, fitted: Sampler, seed: int, **settings: float
-) -> tuple[np.ndarray, dict]:
-    """What the default selects for each target by itself, and its settings."""
+) -> np.ndarray:
+    """What the default selects for each target by itself."""
     found = nc.select(x, y, fdr=FDR, sampler=fitted, targets="separate", seed=seed, **settings)
     alone = [selected_alone(found, t, fitted).selected for t in range(y.shape[1])]
-    return np.stack(alone, axis=1), found.settings
+    return np.stack(alone, axis=1)
 
 
 def audited(layer: str, dither: float, floor: float) -> pd.DataFrame:
@@ -194,7 +218,7 @@ def own_scores(layer: str, dither: float, floor: float) -> pd.DataFrame:
     def measured() -> dict[str, np.ndarray]:
         fitted = nc.fit_sampler(x)
         settings = {"dither": dither, "floor": floor}
-        pair = [selected(x, y, fitted, seed, **settings)[0] for seed in (1, 2)]
+        pair = [selected(x, y, fitted, seed, **settings) for seed in (1, 2)]
         return dict(zip(("first", "second"), pair, strict=True))
 
     key = digest("own scores", x, y, repr((dither, floor)), VERSIONS["default"])
@@ -217,12 +241,27 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> float:
     return float((first & second).sum() / union) if union else 1.0
 
 
+Method = Callable[[np.ndarray, np.ndarray, int], dict[str, np.ndarray]]
+
+
+def kept(method: Method) -> Method:
+    """The method, its results kept in the cache."""
+
+    def recalled(x: np.ndarray, y: np.ndarray, repeat: int) -> dict[str, np.ndarray]:
+        key = digest(method.__name__, x, y, repeat, VERSIONS[method.__name__])
+        return Checkpoints(CACHE / "precision").recall(key, lambda: method(x, y, repeat))
+
+    return recalled
+
+
+@kept
 def paper_recipe(x: np.ndarray, y: np.ndarray, repeat: int) -> dict[str, np.ndarray]:
     begun = time.perf_counter()
     found = nc.select(x, y, fdr=FDR, **PUBLISHED, draws=20, targets="separate", seed=repeat)
     return {"selected": found.selected, "seconds": np.array(time.perf_counter() - begun)}
 
 
+@kept
 def knockpy(x: np.ndarray, y: np.ndarray, repeat: int) -> dict[str, np.ndarray]:
     from knockpy import KnockoffFilter
 
@@ -240,13 +279,13 @@ def knockpy(x: np.ndarray, y: np.ndarray, repeat: int) -> dict[str, np.ndarray]:
     return {"selected": selected, "seconds": np.array(time.perf_counter() - begun)}
 
 
-METHODS: dict[str, Callable[[np.ndarray, np.ndarray, int], dict[str, np.ndarray]]] = {
+METHODS: dict[str, Method] = {
     "knockpy": knockpy,
     "paper_recipe": paper_recipe,
     "default": default,
 }
 
-VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 4}
+VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 4, "choice": 2}
 """Raised when a method changes, so that its pieces are measured again."""
 
 
@@ -263,6 +302,7 @@ def write(table: pd.DataFrame, arguments: argparse.Namespace) -> list[str]:
             seconds=("seconds", "mean"),
             dither=("dither", "mean"),
             floor=("floor", "mean"),
+            chosen_seconds=("chosen_seconds", "mean"),
             supported=("supported", "all"),
         )
         .reset_index()
@@ -361,7 +401,8 @@ def page(
             "",
             f"## {layer}",
             "",
-            f"Dither {own['dither']:g}, floor {own['floor']:g}; {held}.",
+            f"Dither {own['dither']:g}, floor {own['floor']:g}; {held}. Choosing them took "
+            f"{own['chosen_seconds']:.0f} s, once; a target {own['seconds']:.1f} s.",
             "",
         ]
         mine = scores[scores["layer"] == layer]

@@ -116,8 +116,8 @@ def test_fresh_targets_can_raise_it(monkeypatch, x) -> None:
         x,
         lambda dither, floor, shown: audit_with(0.3 if shown and floor < 0.1 else 0.01),
     )
-    assert (choice.dither, choice.floor) == (0.0, 0.2)
-    assert looks[1:] == [(0.0, 0.03), (0.0, 0.08), (0.0, 0.2)]
+    assert (choice.dither, choice.floor) == (0.0, 0.12)
+    assert looks[1:] == [(0.0, floor) for floor in FLOORS[:4]]
 
 
 def test_fresh_targets_can_ask_for_dither(monkeypatch, x) -> None:

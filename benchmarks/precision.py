@@ -298,6 +298,7 @@ def write(table: pd.DataFrame, arguments: argparse.Namespace) -> list[str]:
             fdr_error=("wrong", "sem"),
             power=("power", "mean"),
             power_error=("power", "sem"),
+            repeats=("wrong", "size"),
             agreement=("agreement", "mean"),
             seconds=("seconds", "mean"),
             dither=("dither", "mean"),
@@ -378,6 +379,11 @@ def page(
     failures: list[str],
     place: Path,
 ) -> None:
+
+    def repeats(method: str) -> str:
+        found = cells.loc[cells["method"] == method, "repeats"]
+        return f"{found.max():g}" if len(found) else "no"
+
     lines = ["---", "orphan: true", "---", "", "# Precision on real activations", ""]
     lines.append(
         "Level 0.10. Written by `benchmarks/precision.py`; false discovery rate / power, with "
@@ -385,6 +391,7 @@ def page(
     )
     lines += [
         "",
+        f"Means over {repeats('default')} repeats, {repeats('knockpy')} for the other methods. "
         "The figures are of neucept's default. Not as wanted: "
         + (", ".join(failures) or "none")
         + ".",

@@ -93,7 +93,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--layers", nargs="+", default=list(LAYERS))
     parser.add_argument("--pinned", action="store_true", help="two layers, three repeats")
-    parser.add_argument("--beside", type=int, default=8, help="repeats of the other methods")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--name", default="precision")
     arguments = parser.parse_args()
@@ -114,8 +113,6 @@ def piece(layer: str, repeat: int, arguments: argparse.Namespace) -> list[dict]:
     y = np.stack([target.y for target in targets], axis=1)
     found = []
     for method in arguments.methods:
-        if method != "default" and repeat >= arguments.beside:
-            continue
         result = METHODS[method](x, y, repeat)
         for t, target in enumerate(targets):
             wrong, power = rate(result["selected"][:, t], target, fitted)
@@ -379,11 +376,6 @@ def page(
     failures: list[str],
     place: Path,
 ) -> None:
-
-    def repeats(method: str) -> str:
-        found = cells.loc[cells["method"] == method, "repeats"]
-        return f"{found.max():g}" if len(found) else "no"
-
     lines = ["---", "orphan: true", "---", "", "# Precision on real activations", ""]
     lines.append(
         "Level 0.10. Written by `benchmarks/precision.py`; false discovery rate / power, with "
@@ -391,7 +383,7 @@ def page(
     )
     lines += [
         "",
-        f"Means over {repeats('default')} repeats, {repeats('knockpy')} for the other methods. "
+        f"Means over {cells['repeats'].max()} repeats. "
         "The figures are of neucept's default. Not as wanted: "
         + (", ".join(failures) or "none")
         + ".",

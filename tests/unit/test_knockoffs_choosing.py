@@ -55,21 +55,22 @@ def chosen_with(
 ) -> tuple[Choice, Looks]:
     """The choice where `audit(dither, floor, shown)` is what audits find, and which there were."""
     looks: Looks = []
+    seeds: set[int] = set()
 
-    def several(x, sampler, asked, floors, cells, *, repeats, seed, **_):
-        assert {noise for _, noise in cells} == {0.0}
-        looks.append((asked.dither, -1.0))
-        return [audit(asked.dither, floor, False) for floor in floors]
+    def measured(x, sampler, asked, cells, *, floors, seed, **_):
+        assert set(cells) == {(kind, 0.0) for kind in PLANTED}
+        seeds.add(seed)
+        # With one floor only, a dither is looked at first to choose and then to show.
+        shown = len(floors) == 1 and (asked.floor == "auto" or (asked.dither, -1.0) in looks)
+        looks.append((asked.dither, floors[0] if shown else -1.0))
+        assert shown or tuple(floors) == (FLOORS if asked.floor == "auto" else (asked.floor,))
+        return [audit(asked.dither, floor, shown) for floor in floors]
 
-    def one(x, sampler, asked, cells, *, repeats, seed, **_):
-        assert {kind for kind, _ in cells} == set(PLANTED)
-        looks.append((asked.dither, asked.floor))
-        return audit(asked.dither, asked.floor, True)
-
-    monkeypatch.setattr(MODULE, "measure_floors", several)
-    monkeypatch.setattr(MODULE, "measure", one)
+    monkeypatch.setattr(MODULE, "measure", measured)
     sampler = fit_sampler(x, "gaussian")
-    return choose(sampler.check(x), sampler, asked), looks
+    found = choose(sampler.check(x), sampler, asked)
+    assert len(seeds) == len(looks), "each look has targets of its own"
+    return found, looks
 
 
 @pytest.mark.parametrize("least", FLOORS)
@@ -211,7 +212,7 @@ def test_what_is_settled_is_what_is_run(x) -> None:
 
 
 def test_a_given_dither_and_frequencies_are_not_audited(monkeypatch, x) -> None:
-    monkeypatch.setattr(MODULE, "measure_floors", None)
+    monkeypatch.setattr(MODULE, "measure", None)
     sampler = fit_sampler(x, "gaussian")
     given = Asked(dither=0.3)
     assert settle(sampler.check(x), sampler, given) is given

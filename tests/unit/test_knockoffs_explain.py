@@ -14,6 +14,7 @@ def settings(**changes) -> dict:
         "knockoffs": 5,
         "draws": 2,
         "aggregate": "e_values",
+        "floor": 0.0,
         **changes,
     }
 
@@ -32,6 +33,14 @@ def test_text_says_what_was_possible_what_was_found_and_what_to_do() -> None:
     assert "With 5 knockoffs and 2 draws a selection names no fewer than 4." in text
     assert "smallest fdr that would have selected is 0.2" in text
     assert "Fewer than that are ahead: try more knockoffs" in text
+
+
+def test_a_floor_is_told() -> None:
+    draws = [clear_winners(2), clear_winners(2)]
+    assert "importance" not in explain(draws, settings())
+    assert "Neurons under 0.12 of the largest importance do not count." in explain(
+        draws, settings(floor=0.12)
+    )
 
 
 def test_smallest_level_selects_and_the_one_below_does_not() -> None:

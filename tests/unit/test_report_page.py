@@ -18,7 +18,7 @@ from planted_study import PlantedStudy, planted_study
 from neucept.errors import StorageError
 from neucept.report import write_report
 from neucept.report.page import LARGEST_PAGE, javascript, render, script_json
-from neucept.study.contents import LATER, TABLES
+from neucept.study.contents import TABLES
 from neucept.study.folder import FORMAT, KIND, Study
 
 HOSTILE = "</script><script>window.hacked=1</script>\"'><img src=x onerror=hacked=1>&{{7*7}}"
@@ -215,7 +215,7 @@ def test_the_page_is_made_from_the_folder_alone(tmp_path: Path) -> None:
     planted = planted_study()
     folder = tmp_path / "study"
     (folder / "thumbnails").mkdir(parents=True)
-    for table in (*TABLES, *LATER):
+    for table in TABLES:
         getattr(planted, table).to_parquet(folder / f"{table}.parquet", index=False)
     for position, content in planted.pictures.items():
         (folder / "thumbnails" / f"{position:06d}.webp").write_bytes(content)

@@ -10,8 +10,7 @@ import pytest
 from planted_study import planted_study
 
 from neucept.errors import StudyError
-from neucept.report.page import render
-from neucept.study.contents import LATER, TABLES
+from neucept.study.contents import TABLES
 from neucept.study.folder import FORMAT, KIND, Study, Workplace, read_info
 
 IDENTITY = {"network": "a", "set of samples": "b", "class": "0"}
@@ -31,23 +30,6 @@ def finished(folder: Path, **more: Any) -> Path:
 def write_info(folder: Path, info: object) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "study.json").write_text(json.dumps(info))
-
-
-def test_a_study_from_before_the_cores_is_opened_and_has_its_page(tmp_path: Path) -> None:
-    study = Study.open(finished(tmp_path / "study"))
-    assert list(study.kept.columns) == list(LATER["kept"])
-    assert study.kept.empty
-    assert "in the core" not in render(study)
-
-
-def test_a_table_of_cores_that_lost_a_column_is_refused(tmp_path: Path) -> None:
-    folder = finished(tmp_path / "study")
-    kept = planted_study().kept
-    kept.to_parquet(folder / "kept.parquet", index=False)
-    assert Study.open(folder).kept.equals(kept)
-    kept.drop(columns="measured").to_parquet(folder / "kept.parquet", index=False)
-    with pytest.raises(StudyError, match=r"'kept.parquet' .* has no column 'measured'"):
-        _ = Study.open(folder).kept
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ class Work:
         key = self._key("audit", x, population, layer, repr((asked, noises, repeats, seed)))
 
         def compute() -> dict[str, np.ndarray]:
-            return measure(
+            (found,) = measure(
                 x,
                 self._sampler(layer, population),
                 asked,
@@ -273,7 +273,8 @@ class Work:
                 seed=seed,
                 n_jobs=self.n_jobs,
                 progress=self._told(f"audit of {layer}"),
-            ).to_arrays()
+            )
+            return found.to_arrays()
 
         if key not in self._audits:
             self._audits[key] = Audit.from_arrays(self.checkpoints.recall(key, compute))

@@ -190,12 +190,13 @@ def measure(
     asked: Asked,
     cells: Sequence[tuple[str, float]],
     *,
+    floors: Sequence[float] | None = None,
     repeats: int,
     planted: int | Literal["auto"] = "auto",
     seed: int,
     n_jobs: int | None = None,
     progress: Progress | None = None,
-) -> Audit:
+) -> list[Audit]:
     """Select for planted targets and count what is wrong.
 
     Args:
@@ -203,6 +204,7 @@ def measure(
         sampler: Fitted to these neurons.
         asked: How to select, the dither a number.
         cells: Kind and noise of each target of a repeat.
+        floors: Floors to audit, all from the same targets and draws; None for that of `asked`.
         repeats: As in `audit`.
         planted: As in `audit`.
         seed: As in `audit`.
@@ -210,57 +212,13 @@ def measure(
         progress: Told after each finished task, with the stage "audit".
 
     Returns:
-        The audit.
+        An audit for each floor.
 
     Raises:
         DataError: too few neurons can be tested.
         SettingsError: `planted` is out of range.
     """
-    (found,) = measure_floors(
-        x,
-        sampler,
-        asked,
-        (asked.least,),
-        cells,
-        repeats=repeats,
-        planted=planted,
-        seed=seed,
-        n_jobs=n_jobs,
-        progress=progress,
-    )
-    return found
-
-
-def measure_floors(
-    x: Float[np.ndarray, "samples neurons"],
-    sampler: Sampler,
-    asked: Asked,
-    floors: Sequence[float],
-    cells: Sequence[tuple[str, float]],
-    *,
-    repeats: int,
-    planted: int | Literal["auto"] = "auto",
-    seed: int,
-    n_jobs: int | None = None,
-    progress: Progress | None = None,
-) -> list[Audit]:
-    """One audit for each floor, from the same targets and draws.
-
-    Args:
-        x: As in `measure`.
-        sampler: As in `measure`.
-        asked: As in `measure`; its floor is not looked at.
-        floors: The floors.
-        cells: As in `measure`.
-        repeats: As in `audit`.
-        planted: As in `audit`.
-        seed: As in `audit`.
-        n_jobs: As in `audit`.
-        progress: As in `measure`.
-
-    Returns:
-        For each floor what `measure` returns for it.
-    """
+    floors = (asked.least,) if floors is None else floors
     size = _size(planted, len(sampler.screening.tested))
     trials: list[list[dict[str, Any]]] = [[] for _ in floors]
     settings: list[dict[str, Any]] = []

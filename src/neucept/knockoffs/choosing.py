@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neucept.knockoffs.asked import Asked, is_auto
-from neucept.knockoffs.audit import FEWEST_PLANTED, Audit, cells_of, measure, measure_floors
+from neucept.knockoffs.audit import FEWEST_PLANTED, Audit, cells_of, measure
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.statistics import find_statistic
 from neucept.runtime import Progress, derived_seed, digest
@@ -165,7 +165,8 @@ def choose(
             number stays.
         repeats: Of each audit, at least 2.
         n_jobs: Workers; None for one per core. The choice does not depend on it.
-        progress: Told after each finished task, with the stage "audit at dither ...".
+        progress: Told after each finished task, with the stage "choice at dither ..." or
+            "audit at dither ...".
 
     Returns:
         The choice. It depends on the arguments alone, and not on the targets that will be
@@ -230,38 +231,32 @@ class _Trials:
                 dither += 1
 
     def _choosing(self, dither: float) -> list[Audit]:
-        audits = measure_floors(
+        seed = derived_seed(_SEED, "chooses", repr(dither))
+        return self._measured(dither, self.floors, seed, f"choice at dither {dither:g}")
+
+    def _showing(self, dither: float, floor: float) -> Audit:
+        seed = derived_seed(_SEED, "shown", repr(dither), repr(floor))
+        stage = f"audit at dither {dither:g}, floor {floor:g}"
+        return self._measured(dither, (floor,), seed, stage)[0]
+
+    def _measured(
+        self, dither: float, floors: Sequence[float], seed: int, stage: str
+    ) -> list[Audit]:
+        audits = measure(
             self.x,
             self.sampler,
             replace(self.asked, dither=dither),
-            self.floors,
             cells_of(None, (0.0,), self.repeats),
+            floors=floors,
             repeats=self.repeats,
-            seed=derived_seed(_SEED, "chooses", repr(dither)),
+            seed=seed,
             n_jobs=self.n_jobs,
-            progress=_named(self.progress, f"choice at dither {dither:g}"),
+            progress=_named(self.progress, stage),
         )
-        for floor, audit in zip(self.floors, audits, strict=True):
-            self._note(dither, floor, audit)
+        for floor, audit in zip(floors, audits, strict=True):
+            seen = {"fdr": audit.fdr, "fdr_error": audit.fdr_error, "power": audit.power}
+            self.tried.append({"dither": dither, "floor": floor, **seen})
         return audits
-
-    def _showing(self, dither: float, floor: float) -> Audit:
-        audit = measure(
-            self.x,
-            self.sampler,
-            replace(self.asked, dither=dither, floor=floor),
-            cells_of(None, (0.0,), self.repeats),
-            repeats=self.repeats,
-            seed=derived_seed(_SEED, "shown", repr(dither), repr(floor)),
-            n_jobs=self.n_jobs,
-            progress=_named(self.progress, f"audit at dither {dither:g}, floor {floor:g}"),
-        )
-        self._note(dither, floor, audit)
-        return audit
-
-    def _note(self, dither: float, floor: float, audit: Audit) -> None:
-        seen = {"fdr": audit.fdr, "fdr_error": audit.fdr_error, "power": audit.power}
-        self.tried.append({"dither": dither, "floor": floor, **seen})
 
 
 def _first_safe(audits: Sequence[Audit]) -> int:

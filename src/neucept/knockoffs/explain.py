@@ -31,6 +31,8 @@ def explain(contests: Sequence[Sequence[Contest]], settings: dict[str, Any]) -> 
         f"ahead of their knockoffs on average. With {_count(settings['knockoffs'], 'knockoff')} "
         f"and {_count(settings['draws'], 'draw')} a selection names no fewer than {fewest}."
     )
+    if settings["floor"] > 0:
+        text += f" Neurons under {settings['floor']:g} of the largest importance do not count."
     level = smallest_level(contests, settings)
     if level is None:
         text += " No level below 1 would have selected."

@@ -289,15 +289,14 @@ def _fit(z: Matrix, number: int, neurons: int, random: np.random.Generator) -> t
 def _climb(rows: Tensor, model: _Fit, steps: int, neurons: int) -> tuple[_Fit, Tensor]:
     """Expectation-maximisation, until it gains next to nothing; the memberships it ends with."""
     last = -math.inf
-    membership = rows.new_ones(len(rows), 1)
     for _ in range(steps):
         densities = model.log_densities(rows)
         total = torch.logsumexp(densities, 1)
         reached = float(total.mean())
+        membership = torch.exp(densities - total[:, None])
         if reached - last < 1e-4 * rows.shape[1]:
             break
         last = reached
-        membership = torch.exp(densities - total[:, None])
         model = _maximised(rows, membership, neurons)
     return model, membership
 

@@ -152,7 +152,7 @@ def audit(
     fitted = sampler if isinstance(sampler, Sampler) else fit_sampler(x, sampler, seed)
     matrix = fitted.check(x)
     settled = settle(matrix, fitted, asked, n_jobs=n_jobs, progress=progress)
-    return measure(
+    (found,) = measure(
         matrix,
         fitted,
         settled,
@@ -163,3 +163,4 @@ def audit(
         n_jobs=n_jobs,
         progress=progress,
     )
+    return found

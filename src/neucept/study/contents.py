@@ -16,6 +16,7 @@ TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("layer", "neuron", "target_layer", "target_neuron"),
             *("selected", "e_value", "score"),
         ),
+        "kept": ("layer", "size", "neuron", "kept", "measured"),
         "mechanisms": (
             *("mechanism", "size", "share", "stability"),
             *("accuracy", "confidence", "prototypes"),
@@ -33,11 +34,6 @@ TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Every table, with the columns it must have; it may have more."""
-
-LATER: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"kept": ("layer", "size", "neuron", "kept", "measured")}
-)
-"""Tables that the first studies did not have; one that is there must have these columns."""
 
 _ENTRIES = {
     "neucept": str,
@@ -92,7 +88,7 @@ def check_columns(place: Path, table: str, columns: Collection[str]) -> None:
     Raises:
         StudyError: as said.
     """
-    for column in {**TABLES, **LATER}[table]:
+    for column in TABLES[table]:
         if column not in columns:
             raise StudyError(
                 f"'{table}.parquet' of the study in '{place}' has no column '{column}'. {_ANEW}"

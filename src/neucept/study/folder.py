@@ -17,7 +17,7 @@ import pandas as pd
 
 from neucept.errors import StorageError, StudyError
 from neucept.runtime import TEMPORARY, write_bytes, writing
-from neucept.study.contents import LATER, check_columns, check_entries
+from neucept.study.contents import check_columns, check_entries
 
 fcntl: ModuleType | None
 try:
@@ -98,8 +98,6 @@ class Study:
     @cached_property
     def kept(self) -> pd.DataFrame:
         """How the core of each layer grows: layer, size, neuron, kept, measured; may be empty."""
-        if not (self.path / "kept.parquet").exists():
-            return pd.DataFrame({column: [] for column in LATER["kept"]})
         return self._table("kept")
 
     @cached_property

@@ -1,8 +1,8 @@
 """The core: how few neurons keep what a layer tells about its targets.
 
 Two steps. The *order* comes from networks trained on the whole layer: the matrix of second moments
-of their gradients says along which directions the targets change, and a forward search takes the
-neurons from which these directions are best predicted. It needs no refit, sees members of a
+of their mean's gradient says along which directions the targets change, and a forward search takes
+the neurons from which these directions are best predicted. It needs no refit, sees members of a
 product as well as sums, and lets one neuron stand in for others that say the same. The *curve* is
 then measured: for a number of sizes, a network that sees only the first neurons of the order is
 judged on rows it has not seen.
@@ -25,10 +25,8 @@ from neucept.errors import DataError, SettingsError
 from neucept.runtime import generator, is_real
 
 FOLDS = 6
-"""Networks that the order averages over; each leaves out its own part of the rows."""
-
-JUDGES = 2
-"""Of these networks, how many are trained again for each measured size."""
+"""Networks whose mean gives the order, and judges of each measured size; each of them leaves out
+its own part of the rows."""
 
 STEADY = 0.3
 """Noise with which a neuron counts as known when the order is sought, in units of its variance."""
@@ -263,16 +261,16 @@ class _Folds:
     ) -> float:
         """Mean explained variance of the targets on the rows left out."""
         values, targets = _tensors(inputs, wanted)
-        return self._trained(values, targets, JUDGES)[0]
+        return self._trained(values, targets)[0]
 
     def gradients(
         self,
         inputs: Float[np.ndarray, "samples inputs"],
         wanted: Float[np.ndarray, "samples targets"],
     ) -> Matrix:
-        """Second moments of the gradients of networks on all inputs."""
+        """Second moments of the gradient of the mean of networks on all inputs."""
         values, targets = _tensors(inputs, wanted)
-        _, networks = self._trained(values, targets, FOLDS)
+        _, networks = self._trained(values, targets)
         chance = torch.Generator().manual_seed(self.seed % 2**63)
         count = targets.shape[1]
         moments = np.zeros((values.shape[1], values.shape[1]))
@@ -280,19 +278,20 @@ class _Folds:
         for _ in range(passes):
             # Random signs for each row stand for all targets in one pass; for one it is exact.
             signs = 2.0 * torch.randint(0, 2, (len(values), count), generator=chance) - 1.0
-            rows = values.expand(FOLDS, -1, -1).clone().requires_grad_(True)
-            (slopes,) = torch.autograd.grad((networks(rows) * signs).sum(), rows)
-            for slope in slopes.double().numpy():
-                moments += slope.T @ slope
-        return moments / (passes * FOLDS * len(values) * count)
+            rows = values.clone().requires_grad_(True)
+            mean = networks(rows.expand(FOLDS, -1, -1)).mean(0)
+            (slopes,) = torch.autograd.grad((mean * signs).sum(), rows)
+            each = slopes.double().numpy()
+            moments += each.T @ each
+        return moments / (passes * len(values) * count)
 
-    def _trained(self, values: Tensor, targets: Tensor, count: int) -> tuple[float, _Networks]:
-        """Train `count` networks side by side, each without its own part of the rows."""
+    def _trained(self, values: Tensor, targets: Tensor) -> tuple[float, _Networks]:
+        """Train networks side by side, each without its own part of the rows."""
         chance = torch.Generator().manual_seed(self.seed % 2**63)
-        networks = _Networks(count, values.shape[1], targets.shape[1], chance)
-        held = [torch.from_numpy(part) for part in self.parts[:count]]
+        networks = _Networks(FOLDS, values.shape[1], targets.shape[1], chance)
+        held = [torch.from_numpy(part) for part in self.parts]
         least = len(values) - max(len(part) for part in self.parts)
-        learn = torch.stack([self._others(i)[:least] for i in range(count)])
+        learn = torch.stack([self._others(i)[:least] for i in range(FOLDS)])
         batch = max(1, min(_BATCH, least // 8))
         steps = least // batch
         epochs = max(_EPOCHS, math.ceil(_LEAST_STEPS / steps))

@@ -42,7 +42,7 @@ LEAST_KEPT = 0.8
 """Real neurons selected beside decoys, at least, of those selected without."""
 
 PIECES = Checkpoints(CACHE / "decoys")
-VERSION = 2
+VERSION = 3
 """Raised when the default changes, so that the pieces are measured again."""
 
 

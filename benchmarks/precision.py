@@ -109,7 +109,7 @@ def piece(layer: str, repeat: int, arguments: argparse.Namespace) -> list[dict]:
     fitted = nc.fit_sampler(x, "gaussian")
     size = int(np.clip(len(fitted.screening.tested) // 4, 3, 20))
     cells = [(kind, noise) for kind in FEW_KINDS.get(layer, PLANTED) for noise in NOISES]
-    targets = plant_all(x, cells, size, fitted, 7, repeat)
+    targets = plant_all(x, cells, lambda _: size, fitted, 7, repeat)
     y = np.stack([target.y for target in targets], axis=1)
     found = []
     for method in arguments.methods:
@@ -282,7 +282,7 @@ METHODS: dict[str, Method] = {
     "default": default,
 }
 
-VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 4, "choice": 2}
+VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 4, "choice": 3}
 """Raised when a method changes, so that its pieces are measured again."""
 
 

@@ -155,7 +155,7 @@ def test_settings_tell_what_was_audited_and_are_plain(everything) -> None:
         "kinds": list(PLANTED),
         "noises": [0.0, 0.5],
         "repeats": 2,
-        "planted": 6,
+        "planted": {kind: 12 if kind == "log_odds" else 6 for kind in PLANTED},
         "seed": 0,
         "targets": "joint",
         "n_targets": 1,
@@ -165,7 +165,9 @@ def test_settings_tell_what_was_audited_and_are_plain(everything) -> None:
         "samples": 300,
     }
     assert {name: settings[name] for name in wanted} == wanted
-    assert (everything.trials.query("kind != 'product'")["planted"] == 6).all()
+    planted = everything.trials.groupby("kind")["planted"].agg(lambda counts: set(counts))
+    assert planted["log_odds"] == {12}
+    assert all(planted[kind] == {6} for kind in PLANTED if kind not in ("product", "log_odds"))
 
 
 @pytest.mark.parametrize("dither", [0.0, 0.5])
@@ -230,7 +232,7 @@ def test_any_member_of_a_group_is_planted(x) -> None:
     planted = {
         int(j)
         for repeat in range(6)
-        for target in MODULE.plant_all(rows, [("linear", 0.0)], 20, sampler, 0, repeat)
+        for target in MODULE.plant_all(rows, [("linear", 0.0)], lambda _: 20, sampler, 0, repeat)
         for j in target.neurons
     }
     assert planted >= {0, 1, 24, 25}

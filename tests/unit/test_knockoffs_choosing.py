@@ -83,12 +83,12 @@ def test_the_least_floor_that_holds_is_taken(monkeypatch, x, least: float) -> No
     assert "least" in choice.why
     assert looks[-1] == (0.0, least)
     # A high floor costs power, so dither is looked at as well.
-    assert len(looks) == (2 if least <= 0.12 else 4)
+    assert len(looks) == (2 if least <= 0.16 else 4)
     assert {(rung["dither"], rung["floor"]) for rung in choice.tried} >= {(0.0, f) for f in FLOORS}
 
 
 def test_a_floor_below_one_that_fails_is_not_trusted(monkeypatch, x) -> None:
-    rates = dict(zip(FLOORS, (0.0, 0.3, 0.0, 0.0, 0.0, 0.0), strict=True))
+    rates = dict(zip(FLOORS, (0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0), strict=True))
     choice, _ = chosen_with(monkeypatch, x, lambda dither, floor, _: audit_with(rates[floor]))
     assert choice.floor == 0.08
 
@@ -148,6 +148,15 @@ def test_one_bad_kind_is_enough_to_go_on(monkeypatch, x) -> None:
         bad = audit_with(0.3, kinds=("max",))
         trials = [good.trials, bad.trials] if floor < 0.08 else [good.trials]
         return Audit(pd.concat(trials, ignore_index=True), 0.1, {"repeats": 2})
+
+    assert chosen_with(monkeypatch, x, audit)[0].floor == 0.08
+
+
+def test_those_like_a_class_score_must_stay_well_under_the_level(monkeypatch, x) -> None:
+    def audit(dither: float, floor: float, shown: bool) -> Audit:
+        others = audit_with(0.0, kinds=tuple("abcdefgh"))
+        alike = audit_with(0.08 if floor < 0.08 else 0.04, kinds=("log_odds",))
+        return Audit(pd.concat([others.trials, alike.trials], ignore_index=True), 0.1, {})
 
     assert chosen_with(monkeypatch, x, audit)[0].floor == 0.08
 

@@ -59,7 +59,7 @@ def test_values_of_each_kind_are_what_the_words_say() -> None:
         + (third > np.median(third)),
         "max": np.array([1.5 * first, -0.5 * second, third]).max(0),
     }
-    assert set(wanted) == set(PLANTED) - {"network"}
+    assert set(wanted) == set(PLANTED) - {"network", "log_odds"}
     for kind, values in wanted.items():
         np.testing.assert_allclose(value(kind), values, atol=1e-12, err_msg=kind)
     np.testing.assert_allclose(value("even", -z), value("even"), atol=1e-12)
@@ -69,6 +69,24 @@ def test_values_of_each_kind_are_what_the_words_say() -> None:
     np.testing.assert_allclose(far, value("network", 2e6 * z))
     apart = sum(value("network", z * (np.arange(3) == j)) for j in range(3))
     assert np.abs(apart - value("network")).max() > 0.1
+
+
+def test_log_odds_lean_on_what_neurons_share() -> None:
+    random = np.random.default_rng(0)
+    shared = random.standard_normal((2000, 1))
+    z = 0.7 * shared + 0.71 * random.standard_normal((2000, 12))
+    weights = np.ones(12)
+    lean = []
+    for seed in range(20):
+        values = PLANTED["log_odds"](z, weights, np.random.default_rng(seed))
+        assert values.shape == (2000,)
+        assert np.ptp(values) > 3
+        lean.append(abs(np.corrcoef(values, z.mean(1))[0, 1]))
+    linear = [
+        abs(np.corrcoef(z @ np.random.default_rng(seed).standard_normal(12), z.mean(1))[0, 1])
+        for seed in range(20)
+    ]
+    assert np.median(lean) > 0.8 > np.median(linear)
 
 
 @pytest.mark.parametrize("kind", PLANTED)

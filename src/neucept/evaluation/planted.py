@@ -64,8 +64,8 @@ def planted_data(
         neurons: Columns.
         critical: How many neurons the target depends on, from 1 to `neurons`; for "product" an odd
             one is left out.
-        kind: The form of the target: "linear", "relu", "network", "even", "product", "threshold"
-            or "max", as in `knockoffs.planting`.
+        kind: The form of the target: "linear", "relu", "network", "even", "product", "threshold",
+            "max" or "log_odds", as in `knockoffs.planting`.
         noise: Standard deviation of the noise, in units of the noise-free target's, at least 0.
         correlation: Of neighbouring neurons; falls off geometrically with distance. In (-1, 1).
         seed: Everything derives from it.

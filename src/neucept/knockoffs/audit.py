@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from neucept.errors import DataError, SettingsError, near_names
 from neucept.knockoffs.asked import Asked
 from neucept.knockoffs.filter import e_bh
-from neucept.knockoffs.planting import PLANTED, Planted, check_noise, plant_all, score
+from neucept.knockoffs.planting import PLANTED, WIDE, Planted, check_noise, plant_all, score
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.selecting import run_at_floors
 from neucept.knockoffs.selection import Selection
@@ -219,7 +220,9 @@ def measure(
         SettingsError: `planted` is out of range.
     """
     floors = (asked.least,) if floors is None else floors
-    size = _size(planted, len(sampler.screening.tested))
+    tested = len(sampler.screening.tested)
+    _check_size(planted, tested)
+    size = partial(_size, planted, tested)
     trials: list[list[dict[str, Any]]] = [[] for _ in floors]
     settings: list[dict[str, Any]] = []
     for repeat in range(repeats):
@@ -247,7 +250,7 @@ def measure(
         "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
         "noises": list(dict.fromkeys(noise for _, noise in cells)),
         "repeats": int(repeats),
-        "planted": size,
+        "planted": {kind: size(kind) for kind, _ in cells},
     }
     return [
         Audit(pd.DataFrame(rows), float(asked.fdr), {**own, **more})
@@ -335,20 +338,28 @@ def cells_of(
     return [(kind, float(noise)) for kind in kinds for noise in noises]
 
 
-def _size(planted: object, tested: int) -> int:
+def _check_size(planted: object, tested: int) -> None:
     if tested <= FEWEST_PLANTED:
         raise DataError(
             f"Only {tested} neurons can be tested; an audit plants {FEWEST_PLANTED} and needs "
             "others that are false. Audit a wider layer."
         )
     if isinstance(planted, str) and planted == "auto":
-        return min(MOST_PLANTED, max(FEWEST_PLANTED, tested // 4))
+        return
     if not is_whole(planted) or not 1 <= planted < tested:
         raise SettingsError(
             f"planted is {planted!r}. Pass 'auto' or a whole number from 1 to {tested - 1}, one "
             "less than the neurons that can be tested."
         )
-    return int(planted)
+
+
+def _size(planted: int | str, tested: int, kind: str) -> int:
+    """How many neurons a target of a kind is planted on."""
+    if not isinstance(planted, str):
+        return int(planted)
+    if kind in WIDE:
+        return max(FEWEST_PLANTED, tested // 2)
+    return min(MOST_PLANTED, max(FEWEST_PLANTED, tested // 4))
 
 
 def _check_repeats(repeats: object) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import logsumexp
 
 from neucept.errors import DataError, SettingsError, near_names
 from neucept.knockoffs.sampling import Sampler
@@ -20,6 +21,12 @@ from neucept.runtime import check_seed, derived_seed, generator, is_real, is_who
 
 UNITS = 16
 """Hidden units of the network kind."""
+
+CLASSES = 10
+"""Outputs of the log-odds kind."""
+
+_CONFIDENCE = 3.0
+"""Spread of such an output: enough that one mostly stands out."""
 
 _STEEPNESS = 2.0
 """Spread of what enters a hidden unit: enough to saturate it, so that it is far from linear."""
@@ -114,6 +121,17 @@ def _max(
     return np.asarray((z * weights).max(axis=1))
 
 
+def _log_odds(
+    z: Float[np.ndarray, "samples chosen"],
+    weights: Float[np.ndarray, " chosen"],
+    random: np.random.Generator,
+) -> Float[np.ndarray, " samples"]:
+    free = random.standard_normal((len(weights), CLASSES)) * weights[:, None]
+    outputs = z @ (z.T @ (z @ free))
+    outputs *= _CONFIDENCE / outputs.std(0)
+    return np.asarray(outputs[:, 0] - logsumexp(outputs[:, 1:], axis=1))
+
+
 PLANTED: dict[str, Form] = {
     "linear": _linear,
     "relu": _relu,
@@ -122,13 +140,18 @@ PLANTED: dict[str, Form] = {
     "product": _product,
     "threshold": _threshold,
     "max": _max,
+    "log_odds": _log_odds,
 }
 """Each kind's function.
 
 "linear": a weighted sum; "relu": one ReLU of it; "network": 16 tanh units; "even": a weighted sum
 of absolute values; "product": of products of disjoint pairs; "threshold": of whether a neuron is
-above its median; "max": the largest of the weighted neurons.
+above its median; "max": the largest of the weighted neurons; "log_odds": of one of ten linear
+outputs against the others, whose weights follow the neurons' correlations as trained ones do.
 """
+
+WIDE = ("log_odds",)
+"""Kinds that audits plant on half of the neurons: a class score depends on many."""
 
 
 def plant(
@@ -197,7 +220,7 @@ def plant(
 def plant_all(
     x: Float[np.ndarray, "samples neurons"],
     cells: Sequence[tuple[str, float]],
-    size: int,
+    size: Callable[[str], int],
     sampler: Sampler,
     seed: int,
     repeat: int,
@@ -207,7 +230,7 @@ def plant_all(
     Args:
         x: Activations.
         cells: Kind and noise of each target.
-        size: Neurons per target.
+        size: Neurons of a target of a kind.
         sampler: Fitted to these neurons; targets are planted on the tested ones, of a group on a
             random member.
         seed: Of the audit.
@@ -220,7 +243,7 @@ def plant_all(
     def one(kind: str, noise: float) -> Planted:
         own = derived_seed(seed, "audit target", repeat, kind, repr(float(noise)))
         able = sampler.screening.one_each(generator(own, "members"))
-        return plant(x, kind, neurons=size, noise=noise, candidates=able, seed=own)
+        return plant(x, kind, neurons=size(kind), noise=noise, candidates=able, seed=own)
 
     # As tasks, so that they have a task's thread count: bit-equal wherever they run.
     return run_tasks(one, list(cells), n_jobs=1)

@@ -133,7 +133,8 @@ def audit(
         kinds: Forms of the targets, from `planting.PLANTED`; None for all.
         noises: Of each kind, in standard deviations of the noise-free target; at least 0.
         repeats: How often everything is drawn anew, at least 2.
-        planted: Neurons per target; "auto" is a quarter of the tested, between 3 and 20.
+        planted: Neurons per target; "auto" is a quarter of the tested, between 3 and 20, and half
+            of them for log-odds, as a class score depends on many.
         seed: At least 0.
         n_jobs: Workers; None for one per core. Results do not depend on it.
         progress: Told after each finished task.

@@ -42,7 +42,7 @@ LEAST_KEPT = 0.8
 """Real neurons selected beside decoys, at least, of those selected without."""
 
 PIECES = Checkpoints(CACHE / "decoys")
-VERSION = 3
+VERSION = 4
 """Raised when the default changes, so that the pieces are measured again."""
 
 

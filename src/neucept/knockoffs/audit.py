@@ -61,8 +61,9 @@ class Audit:
         """
         rows = []
         for (kind, noise), cell in self.trials.groupby(["kind", "noise"], sort=False):
-            wrong, wrong_error = _mean(cell["false_proportion"].to_numpy())
-            power, power_error = _mean(cell["power"].to_numpy())
+            each = cell.groupby("repeat")[["false_proportion", "power", "named"]].mean()
+            wrong, wrong_error = _mean(each["false_proportion"].to_numpy())
+            power, power_error = _mean(each["power"].to_numpy())
             rows.append(
                 {
                     "kind": kind,
@@ -71,8 +72,8 @@ class Audit:
                     "fdr_error": wrong_error,
                     "power": power,
                     "power_error": power_error,
-                    "repeats": len(cell),
-                    "named": float(cell["named"].mean()),
+                    "repeats": len(each),
+                    "named": float(each["named"].mean()),
                 }
             )
         return pd.DataFrame(rows)
@@ -89,8 +90,8 @@ class Audit:
 
     @property
     def power(self) -> float:
-        """The mean share of the planted neurons that were named."""
-        return float(self.trials["power"].mean())
+        """The mean share of the planted neurons that were named, over all kinds and noises."""
+        return float(self.trials.groupby("kind")["power"].mean().mean())
 
     @property
     def kinds(self) -> pd.DataFrame:
@@ -182,7 +183,8 @@ class Audit:
 
     def _wrong(self, kind: str | None = None) -> tuple[float, float]:
         trials = self.trials if kind is None else self.trials[self.trials["kind"] == kind]
-        return _mean(trials.groupby("repeat")["false_proportion"].mean().to_numpy())
+        each = trials.groupby(["repeat", "kind"])["false_proportion"].mean()
+        return _mean(each.groupby("repeat").mean().to_numpy())
 
 
 def measure(

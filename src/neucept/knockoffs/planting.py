@@ -153,6 +153,9 @@ outputs against the others, whose weights follow the neurons' correlations as tr
 WIDE = ("log_odds",)
 """Kinds that audits plant on half of the neurons: a class score depends on many."""
 
+EACH = 3
+"""Targets of such a kind in each repeat of an audit: they differ much from one another."""
+
 
 def plant(
     x: Any,
@@ -237,16 +240,23 @@ def plant_all(
         repeat: Which repeat.
 
     Returns:
-        The targets. What a cell gets does not depend on which others there are.
+        The targets, several for a kind in `WIDE`. What a cell gets does not depend on which others
+        there are.
     """
 
-    def one(kind: str, noise: float) -> Planted:
-        own = derived_seed(seed, "audit target", repeat, kind, repr(float(noise)))
+    def one(kind: str, noise: float, number: int) -> Planted:
+        key = (kind, repr(float(noise)), *([number] if number else []))
+        own = derived_seed(seed, "audit target", repeat, *key)
         able = sampler.screening.one_each(generator(own, "members"))
         return plant(x, kind, neurons=size(kind), noise=noise, candidates=able, seed=own)
 
     # As tasks, so that they have a task's thread count: bit-equal wherever they run.
-    return run_tasks(one, list(cells), n_jobs=1)
+    jobs = [
+        (kind, noise, number)
+        for kind, noise in cells
+        for number in range(EACH if kind in WIDE else 1)
+    ]
+    return run_tasks(one, jobs, n_jobs=1)
 
 
 def score(selection: Selection, planted: Planted) -> tuple[float, float]:

@@ -42,8 +42,8 @@ LEAST_KEPT = 0.8
 """Real neurons selected beside decoys, at least, of those selected without."""
 
 PIECES = Checkpoints(CACHE / "decoys")
-VERSION = 4
-"""Raised when the default changes, so that the pieces are measured again."""
+VERSIONS = {"choice": 5, "found": 4}
+"""Raised when what makes a piece changes, so that it is made again."""
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def choices(case: str, widened: bool) -> dict[str, Choice]:
     chosen = {}
     for step, layer in enumerate(reversed(acts.layers)):
         rows = rows_of(acts, search, step)
-        key = digest("choice", acts.digest(layer), rows, layer, VERSION)
+        key = digest("choice", acts.digest(layer), rows, layer, VERSIONS["choice"])
         made = partial(choice, acts.matrix(layer), rows, layer, search)
         chosen[layer] = Choice.from_arrays(PIECES.recall(key, made))
     return chosen
@@ -121,7 +121,7 @@ def found(case: str, widened: bool, seed: int) -> list[dict]:
     chosen = choices(case, widened)
     used = {layer: {"dither": c.dither, "floor": c.floor} for layer, c in chosen.items()}
     acts = recorded(network, widened, seed)
-    key = digest("found", acts.digest(), acts.layers, route, used, seed, VERSION)
+    key = digest("found", acts.digest(), acts.layers, route, used, seed, VERSIONS["found"])
     named = PIECES.recall(key, lambda: searched(acts, settings(route, seed), used))
     width = {layer: acts.n_neurons(layer) // (1 + widened) for layer in acts.layers}
     rows = []

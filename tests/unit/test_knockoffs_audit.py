@@ -165,7 +165,7 @@ def test_settings_tell_what_was_audited_and_are_plain(everything) -> None:
         "samples": 300,
     }
     assert {name: settings[name] for name in wanted} == wanted
-    planted = everything.trials.groupby("kind")["planted"].agg(lambda counts: set(counts))
+    planted = everything.trials.groupby("kind")["planted"].agg(set)
     assert planted["log_odds"] == {12}
     assert all(planted[kind] == {6} for kind in PLANTED if kind not in ("product", "log_odds"))
 

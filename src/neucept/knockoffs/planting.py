@@ -245,8 +245,8 @@ def plant_all(
     """
 
     def one(kind: str, noise: float, number: int) -> Planted:
-        key = (kind, repr(float(noise)), *([number] if number else []))
-        own = derived_seed(seed, "audit target", repeat, *key)
+        more = (number,) if number else ()
+        own = derived_seed(seed, "audit target", repeat, kind, repr(float(noise)), *more)
         able = sampler.screening.one_each(generator(own, "members"))
         return plant(x, kind, neurons=size(kind), noise=noise, candidates=able, seed=own)
 

@@ -35,8 +35,8 @@ from networks import CACHE, ROOT, activations
 
 import neucept as nc
 from neucept.knockoffs import Asked, choose
-from neucept.knockoffs.audit import plant_all, selected_alone
-from neucept.knockoffs.planting import PLANTED, Planted, score
+from neucept.knockoffs.audit import selected_alone
+from neucept.knockoffs.planting import PLANTED, Planted, Wanted, plant_all, score
 from neucept.knockoffs.sampling import Sampler
 from neucept.runtime import Checkpoints, derived_seed, digest
 
@@ -108,8 +108,9 @@ def piece(layer: str, repeat: int, arguments: argparse.Namespace) -> list[dict]:
     x = activations(network, [name]).matrix(name).astype(np.float64)
     fitted = nc.fit_sampler(x, "gaussian")
     size = int(np.clip(len(fitted.screening.tested) // 4, 3, 20))
-    cells = [(kind, noise) for kind in FEW_KINDS.get(layer, PLANTED) for noise in NOISES]
-    targets = plant_all(x, cells, lambda _: size, fitted, 7, repeat)
+    kinds = FEW_KINDS.get(layer, PLANTED)
+    wanted = [Wanted(kind, noise, size) for kind in kinds for noise in NOISES]
+    targets = plant_all(x, wanted, fitted, 7, repeat)
     y = np.stack([target.y for target in targets], axis=1)
     found = []
     for method in arguments.methods:

@@ -14,7 +14,7 @@ from neucept.knockoffs import audit, fit_sampler, select
 from neucept.knockoffs.audit import Audit
 from neucept.knockoffs.density import KINDS
 from neucept.knockoffs.lasso import Lasso, SeparateFits
-from neucept.knockoffs.planting import PLANTED, plant, score
+from neucept.knockoffs.planting import PLANTED, Wanted, plant, plant_all, score
 from neucept.knockoffs.selecting import run_at_floors
 from neucept.runtime import derived_seed
 
@@ -170,6 +170,19 @@ def test_settings_tell_what_was_audited_and_are_plain(everything) -> None:
     assert all(planted[kind] == {6} for kind in PLANTED if kind not in ("product", "log_odds"))
 
 
+def test_of_log_odds_there_are_several_and_they_count_as_one_kind(everything) -> None:
+    counts = everything.trials.groupby(["repeat", "kind", "noise"])["named"].size()
+    assert (counts.xs("log_odds", level="kind") == 3).all()
+    assert (counts.drop("log_odds", level="kind") == 1).all()
+    proportions = everything.trials.query("kind == 'log_odds' and noise == 0.5")
+    assert len(set(proportions["power"])) > 1, "each is a target of its own"
+    rows = [("linear", 0.2, 1.0), *[("log_odds", wrong, 0.5) for wrong in (0.0, 0.3, 0.9)]]
+    trials = pd.DataFrame(rows, columns=["kind", "false_proportion", "power"])
+    found = Audit(pd.concat([trials.assign(repeat=r, noise=0.0) for r in range(2)]), 0.1, {})
+    assert found.fdr == pytest.approx(0.3)
+    assert found.power == pytest.approx(0.75)
+
+
 @pytest.mark.parametrize("dither", [0.0, 0.5])
 def test_a_planted_target_stands_for_one_selection(x, dither: float) -> None:
     settings = {k: v for k, v in QUICK.items() if k != "repeats"} | {"dither": dither}
@@ -232,7 +245,7 @@ def test_any_member_of_a_group_is_planted(x) -> None:
     planted = {
         int(j)
         for repeat in range(6)
-        for target in MODULE.plant_all(rows, [("linear", 0.0)], lambda _: 20, sampler, 0, repeat)
+        for target in plant_all(rows, [Wanted("linear", 0.0, 20)], sampler, 0, repeat)
         for j in target.neurons
     }
     assert planted >= {0, 1, 24, 25}

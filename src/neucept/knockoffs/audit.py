@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from jaxtyping import Float
 from neucept.errors import DataError, SettingsError, near_names
 from neucept.knockoffs.asked import Asked
 from neucept.knockoffs.filter import e_bh
-from neucept.knockoffs.planting import PLANTED, WIDE, Planted, check_noise, plant_all, score
+from neucept.knockoffs.planting import PLANTED, Planted, Wanted, check_noise, plant_all, score
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.selecting import run_at_floors
 from neucept.knockoffs.selection import Selection
@@ -33,7 +32,13 @@ LEAST_REPEATS = 2
 
 FEWEST_PLANTED, MOST_PLANTED = 3, 20
 
-_LEEWAY = 1.5
+WIDE = ("log_odds",)
+"""Kinds that are planted on half of the neurons: a class score depends on many."""
+
+WIDE_TARGETS = 3
+"""Targets of such a kind and noise in each repeat: they differ much from one another."""
+
+LEEWAY = 1.5
 """A single kind may be so many times over the level before the audit fails."""
 
 
@@ -106,7 +111,7 @@ class Audit:
         rows = []
         for kind in self.trials["kind"].unique():
             wrong, error = self._wrong(kind)
-            passes = wrong <= _LEEWAY * self.level + 2 * max(error, pooled)
+            passes = wrong <= LEEWAY * self.level + 2 * max(error, pooled)
             rows.append({"kind": kind, "fdr": wrong, "fdr_error": error, "passes": passes})
         return pd.DataFrame(rows)
 
@@ -223,12 +228,16 @@ def measure(
     """
     floors = (asked.least,) if floors is None else floors
     tested = len(sampler.screening.tested)
-    _check_size(planted, tested)
-    size = partial(_size, planted, tested)
+    size = {kind: _size(planted, tested, kind) for kind, _ in cells}
+    wanted = [
+        Wanted(kind, noise, size[kind], number)
+        for kind, noise in cells
+        for number in range(WIDE_TARGETS if kind in WIDE else 1)
+    ]
     trials: list[list[dict[str, Any]]] = [[] for _ in floors]
     settings: list[dict[str, Any]] = []
     for repeat in range(repeats):
-        targets = plant_all(x, cells, size, sampler, seed, repeat)
+        targets = plant_all(x, wanted, sampler, seed, repeat)
         found = run_at_floors(
             x,
             np.stack([target.y for target in targets], axis=1),
@@ -249,10 +258,10 @@ def measure(
         "targets": "joint",
         "n_targets": 1,
         "seed": int(seed),
-        "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
+        "kinds": list(size),
         "noises": list(dict.fromkeys(noise for _, noise in cells)),
         "repeats": int(repeats),
-        "planted": {kind: size(kind) for kind, _ in cells},
+        "planted": size,
     }
     return [
         Audit(pd.DataFrame(rows), float(asked.fdr), {**own, **more})
@@ -340,28 +349,23 @@ def cells_of(
     return [(kind, float(noise)) for kind in kinds for noise in noises]
 
 
-def _check_size(planted: object, tested: int) -> None:
+def _size(planted: object, tested: int, kind: str) -> int:
+    """How many neurons a target of a kind is planted on."""
     if tested <= FEWEST_PLANTED:
         raise DataError(
             f"Only {tested} neurons can be tested; an audit plants {FEWEST_PLANTED} and needs "
             "others that are false. Audit a wider layer."
         )
     if isinstance(planted, str) and planted == "auto":
-        return
+        if kind in WIDE:
+            return max(FEWEST_PLANTED, tested // 2)
+        return min(MOST_PLANTED, max(FEWEST_PLANTED, tested // 4))
     if not is_whole(planted) or not 1 <= planted < tested:
         raise SettingsError(
             f"planted is {planted!r}. Pass 'auto' or a whole number from 1 to {tested - 1}, one "
             "less than the neurons that can be tested."
         )
-
-
-def _size(planted: int | str, tested: int, kind: str) -> int:
-    """How many neurons a target of a kind is planted on."""
-    if not isinstance(planted, str):
-        return int(planted)
-    if kind in WIDE:
-        return max(FEWEST_PLANTED, tested // 2)
-    return min(MOST_PLANTED, max(FEWEST_PLANTED, tested // 4))
+    return int(planted)
 
 
 def _check_repeats(repeats: object) -> None:

@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neucept.knockoffs.asked import Asked, is_auto
-from neucept.knockoffs.audit import FEWEST_PLANTED, Audit, cells_of, measure
-from neucept.knockoffs.planting import WIDE
+from neucept.knockoffs.audit import FEWEST_PLANTED, LEEWAY, WIDE, Audit, cells_of, measure
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.statistics import find_statistic
 from neucept.runtime import Progress, derived_seed, digest
@@ -35,9 +34,6 @@ LOW = 0.16
 MARGIN = 0.5
 """Share of the level under which the mean of the targets that choose must stay, and those most like
 a class score: beside known nulls, real ones were seen to err up to twice as often."""
-
-LEEWAY = 1.5
-"""A single kind may be so many times over the level, as in an audit's own verdict."""
 
 UNAUDITED = (0.5, 0.0)
 """Dither and floor of a layer with too few neurons for an audit."""
@@ -271,9 +267,9 @@ def _first_safe(audits: Sequence[Audit]) -> int:
 
 def _safe(audit: Audit) -> bool:
     """Stricter than an audit's verdict: the least floor that does may do so by chance."""
-    kinds = audit.kinds.set_index("kind")["fdr"]
-    alike = max((float(kinds[kind]) for kind in WIDE if kind in kinds.index), default=0.0)
-    return max(audit.fdr, alike) <= MARGIN * audit.level and _even(audit)
+    most = MARGIN * audit.level
+    alike = audit.kinds.loc[audit.kinds["kind"].isin(WIDE), "fdr"]
+    return audit.fdr <= most and bool((alike <= most).all()) and _even(audit)
 
 
 def _holds(audit: Audit) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -150,12 +150,6 @@ above its median; "max": the largest of the weighted neurons; "log_odds": of one
 outputs against the others, whose weights follow the neurons' correlations as trained ones do.
 """
 
-WIDE = ("log_odds",)
-"""Kinds that audits plant on half of the neurons: a class score depends on many."""
-
-EACH = 3
-"""Targets of such a kind in each repeat of an audit: they differ much from one another."""
-
 
 def plant(
     x: Any,
@@ -220,43 +214,44 @@ def plant(
     return Planted(blurred, best.neurons, kind, float(noise), clean)
 
 
+class Wanted(NamedTuple):
+    """A target to be planted: `plant`'s settings, and which one it is of several alike."""
+
+    kind: str
+    noise: float
+    neurons: int
+    number: int = 0
+
+
 def plant_all(
     x: Float[np.ndarray, "samples neurons"],
-    cells: Sequence[tuple[str, float]],
-    size: Callable[[str], int],
+    wanted: Sequence[Wanted],
     sampler: Sampler,
     seed: int,
     repeat: int,
 ) -> list[Planted]:
-    """A target for each cell of an audit's repeat.
+    """The targets of an audit's repeat.
 
     Args:
         x: Activations.
-        cells: Kind and noise of each target.
-        size: Neurons of a target of a kind.
+        wanted: What to plant.
         sampler: Fitted to these neurons; targets are planted on the tested ones, of a group on a
             random member.
         seed: Of the audit.
         repeat: Which repeat.
 
     Returns:
-        The targets, several for a kind in `WIDE`. What a cell gets does not depend on which others
-        there are.
+        The targets, as wanted. What one is does not depend on which others there are.
     """
 
-    def one(kind: str, noise: float, number: int) -> Planted:
+    def one(kind: str, noise: float, neurons: int, number: int) -> Planted:
         more = (number,) if number else ()
         own = derived_seed(seed, "audit target", repeat, kind, repr(float(noise)), *more)
         able = sampler.screening.one_each(generator(own, "members"))
-        return plant(x, kind, neurons=size(kind), noise=noise, candidates=able, seed=own)
+        return plant(x, kind, neurons=neurons, noise=noise, candidates=able, seed=own)
 
     # As tasks, so that they have a task's thread count: bit-equal wherever they run.
-    jobs = [
-        (kind, noise, number)
-        for kind, noise in cells
-        for number in range(EACH if kind in WIDE else 1)
-    ]
-    return run_tasks(one, jobs, n_jobs=1)
+    return run_tasks(one, list(wanted), n_jobs=1)
 
 
 def score(selection: Selection, planted: Planted) -> tuple[float, float]:

@@ -38,13 +38,13 @@ bench: $(VENV)/.compare  ## Capture, and the published recipe beside knockpy; ta
 	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/paper_recipe.py
 
-bench-precision: $(VENV)/.compare  ## Realised precision on layers of real networks; long, resumable
+bench-precision: $(VENV)/.compare  ## Realised precision on layers of real networks; over an hour, resumable
 	$(BIN)/python benchmarks/precision.py
 
 bench-precision-pinned: $(VENV)/.compare  ## Its pinned part, a few minutes
 	$(BIN)/python benchmarks/precision.py --pinned
 
-bench-decoys: $(VENV)/.compare  ## True nulls beside the neurons of real networks; hours, resumable
+bench-decoys: $(VENV)/.compare  ## True nulls beside the neurons of real networks; over an hour, resumable
 	$(BIN)/python benchmarks/decoys.py
 
 bench-core: $(VENV)/.compare  ## How much a core keeps, how small and how stable it is; minutes

@@ -14,12 +14,20 @@ from neucept import knockoffs
 from neucept.errors import DataError, SettingsError
 from neucept.knockoffs.filter import contest, threshold
 from neucept.knockoffs.statistics import KINDS
+from neucept.knockoffs.unformed import Unformed
 from neucept.runtime import generator
 
 # The mechanics are tested with the quick kinds; "auto" has a test of its own.
 QUICK = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0}
 select = partial(knockoffs.select, **QUICK)
 fit_sampler = partial(knockoffs.fit_sampler, kind="gaussian")
+
+
+@pytest.fixture
+def formed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Knockoffs are formed also where second moments would do."""
+    monkeypatch.setattr(Unformed, "of", lambda *_: None)
+
 
 SERVING = [1, 4, 6, 10, 12, 15]
 
@@ -69,7 +77,7 @@ def test_left_to_itself_it_takes_the_mixture_and_the_network(layer) -> None:
     assert set(found.settings["why"]) == {"sampler", "statistic", "rows"}
 
 
-def test_one_draw_is_knockoff_plus(layer) -> None:
+def test_one_draw_is_knockoff_plus(layer, formed) -> None:
     x, y = layer
     sampler = fit_sampler(x)
     found = select(x, y, sampler=sampler, draws=1, knockoffs=1, fdr=0.2, seed=3)
@@ -168,7 +176,7 @@ def test_a_layer_that_is_nearly_one_group() -> None:
     assert found.selected.tolist() == [True] * 27 + [False, True, False, True, False]
 
 
-def test_without_groups_the_evidence_is_what_it_always_was(layer) -> None:
+def test_without_groups_the_evidence_is_what_it_always_was(layer, formed) -> None:
     """Values of the version that knew no group knockoffs."""
     x, y = layer
     quick = select(x, y[:, 0], draws=3, knockoffs=4, fdr=0.3, seed=5)

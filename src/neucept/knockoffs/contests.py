@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from neucept.knockoffs.filter import Contest, contest
+from neucept.knockoffs.gaussian import Gaussian
+from neucept.knockoffs.lasso import FromMoments, over_targets
 from neucept.knockoffs.paths import quiet_solver
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.statistics import Statistic
+from neucept.knockoffs.unformed import Unformed
 from neucept.runtime import Progress, generator, run_tasks
 
 TARGETS_PER_TASK = 32
@@ -41,6 +45,24 @@ class Work:
     dither: float
     rows: int
     seed: int
+
+    @cached_property
+    def unformed(self) -> Unformed | None:
+        """What draws of second moments need; None where knockoffs have to be formed."""
+        law, statistic = self.sampler.tested, self.statistic
+        if not (
+            isinstance(law, Gaussian)
+            and isinstance(statistic, FromMoments)
+            and self.rows == len(self.x)
+        ):
+            return None
+        return Unformed.of(
+            self.x,
+            self.y,
+            statistic.fold_rows(len(self.x)),
+            law.affine(self.knockoffs),
+            self.dither * self.y.std(0),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +96,12 @@ def run_draws(
         progress: Told after each finished task.
 
     Returns:
-        The draws. A draw depends on the seed and its number alone: knockoffs agree between calls
-        with other targets, and results between any numbers of workers.
+        The draws. A draw depends on the seed and its number alone: results agree between any
+        numbers of workers. Knockoffs that are formed agree between calls with other targets.
     """
-    run_tasks(work.sampler.tested.prepare, [(work.knockoffs,)], n_jobs=1)
+    unformed = run_tasks(_prepared, [(work,)], n_jobs=1)[0]
     count = work.y.shape[1]
-    step = TARGETS_PER_TASK if targets == "separate" else count
+    step = TARGETS_PER_TASK if targets == "separate" and not unformed else count
     blocks = [(begin, min(begin + step, count)) for begin in range(0, count, step)]
     jobs = [(work, targets, draw, *block) for draw in range(draws) for block in blocks]
     with quiet_solver():
@@ -91,8 +113,16 @@ def run_draws(
     ]
 
 
+def _prepared(work: Work) -> bool:
+    """Do once what every draw needs; whether knockoffs are never formed."""
+    work.sampler.tested.prepare(work.knockoffs)
+    return work.unformed is not None
+
+
 def _task(work: Work, targets: str, draw: int, begin: int, end: int) -> Draw:
     """One draw of knockoffs against some of the targets."""
+    if work.unformed is not None and isinstance(work.statistic, FromMoments):
+        return _unformed_task(work, work.unformed, work.statistic, targets, draw)
     x, y = work.x, work.y
     spread = y.std(0)
     if work.rows < len(x):
@@ -106,14 +136,33 @@ def _task(work: Work, targets: str, draw: int, begin: int, end: int) -> Draw:
         y = y + work.dither * spread * dither
     y = y[:, begin:end]
     random = generator(work.seed, "statistic", draw)
-    merged = work.sampler.screening.merged
     if targets == "joint":
-        return Draw(contest(merged(work.statistic.joint(x, drawn, y, random))), ())
-    joint = None
+        return _settled(work, work.statistic.joint(x, drawn, y, random), None)
     if targets == "both":
-        together, separate = work.statistic.both(x, drawn, y, random)
-        joint = contest(merged(together))
-    else:
-        separate = work.statistic.separate(x, drawn, y, random)
-    separate = merged(separate)
-    return Draw(joint, tuple(contest(separate[:, :, t]) for t in range(end - begin)))
+        return _settled(work, *work.statistic.both(x, drawn, y, random))
+    return _settled(work, None, work.statistic.separate(x, drawn, y, random))
+
+
+def _unformed_task(
+    work: Work, unformed: Unformed, statistic: FromMoments, targets: str, draw: int
+) -> Draw:
+    """One draw against all targets, from second moments alone."""
+    moments = unformed.draw(generator(work.seed, "knockoffs", draw))
+    random = generator(work.seed, "statistic", draw)
+    separate = statistic.fitted(moments, work.knockoffs, random)
+    joint = None if targets == "separate" else over_targets(separate)
+    return _settled(work, joint, None if targets == "joint" else separate)
+
+
+def _settled(
+    work: Work,
+    joint: Float[np.ndarray, "neurons columns"] | None,
+    separate: Float[np.ndarray, "neurons columns targets"] | None,
+) -> Draw:
+    """The contests that importances come to."""
+    merged = work.sampler.screening.merged
+    together = None if joint is None else contest(merged(joint))
+    if separate is None:
+        return Draw(together, ())
+    units = merged(separate)
+    return Draw(together, tuple(contest(units[:, :, t]) for t in range(units.shape[2])))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, helmert
 from sklearn.covariance import ledoit_wolf
 
 from neucept.knockoffs.smatrix import mvr
@@ -70,6 +70,23 @@ class Gaussian:
         drawn += self.mean
         return np.moveaxis(drawn, 1, 2)
 
+    def affine(self, copies: int) -> AffineLaw:
+        """The law of simultaneous knockoffs given the rows, as `knockoffs` draws them.
+
+        Args:
+            copies: How many knockoffs of each neuron.
+        """
+        self.prepare(copies)
+        law = self._laws[copies]
+        keep = law.keep / self.scale[:, None] * self.scale
+        return AffineLaw(
+            offset=self.mean - self.mean @ keep,
+            keep=keep,
+            common=law.noise.T * self.scale,
+            own=np.sqrt(law.s) * self.scale,
+            contrasts=helmert(copies).T if copies > 1 else np.zeros((1, 0)),
+        )
+
     def conditional(
         self,
         x: Float[np.ndarray, "samples neurons"],
@@ -108,6 +125,44 @@ class Gaussian:
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything the law depends on."""
         return {"mean": self.mean, "scale": self.scale, "correlation": self.correlation}
+
+
+@dataclass(frozen=True, eq=False)
+class AffineLaw:
+    """Knockoffs of rows x are x `keep` + `offset` + noise, which is the same function of each row.
+
+    Attributes:
+        offset: Of every copy.
+        keep: How the knockoffs follow the rows.
+        common: How all copies follow the noise they share.
+        own: Spread of what tells the copies apart.
+        contrasts: Copies beside the noises that they do not share; orthonormal, sums of 0.
+    """
+
+    offset: Float[np.ndarray, " neurons"]
+    keep: Float[np.ndarray, "neurons neurons"]
+    common: Float[np.ndarray, "neurons neurons"]
+    own: Float[np.ndarray, " neurons"]
+    contrasts: Float[np.ndarray, "copies others"]
+
+    @property
+    def columns(self) -> int:
+        """Columns of noise for each row: as many as knockoffs."""
+        return len(self.own) * len(self.contrasts)
+
+    def stirred(
+        self, noise: Float[np.ndarray, "rows columns"]
+    ) -> Float[np.ndarray, "rows columns"]:
+        """What the noise adds, a linear function of it: the copies of all neurons side by side.
+
+        Args:
+            noise: Standard normal, or any rows in its place.
+        """
+        neurons = len(self.own)
+        shared = noise[:, :neurons] @ self.common
+        others = noise[:, neurons:].reshape(len(noise), -1, neurons) * self.own
+        apart = np.einsum("rkn,ck->rcn", others, self.contrasts, optimize=True)
+        return (shared[:, None] + apart).reshape(len(noise), -1)
 
 
 def fit_gaussian(x: Float[np.ndarray, "samples neurons"], seed: int = 0) -> Gaussian:

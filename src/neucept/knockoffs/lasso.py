@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from neucept.knockoffs.moments import fold_moments, fold_rows, together
+from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
 from neucept.knockoffs.paths import Effort, LeastSquares, quiet_solver
 from neucept.knockoffs.penalty import penalty_grid, search_paths, search_together
 
@@ -53,11 +54,51 @@ class SeparateFits(ABC):
     ) -> tuple[Float[np.ndarray, "neurons columns"], Float[np.ndarray, "neurons columns targets"]]:
         """What `joint` and `separate` return, from the same fits."""
         separate = self.separate(z, knockoffs, y, random)
-        return np.asarray(np.linalg.norm(separate, axis=2)), separate
+        return over_targets(separate), separate
+
+
+def over_targets(
+    separate: Float[np.ndarray, "neurons columns targets"],
+) -> Float[np.ndarray, "neurons columns"]:
+    """Joint importance from that for each target."""
+    return np.asarray(np.linalg.norm(separate, axis=2))
+
+
+class FromMoments(SeparateFits):
+    """A statistic that looks at the rows through their second moments alone."""
+
+    @abstractmethod
+    def fold_rows(self, samples: int) -> list[slice]:
+        """The rows whose moments it wants, part by part."""
+
+    @abstractmethod
+    def fitted(
+        self, parts: Sequence[Moments], copies: int, random: np.random.Generator
+    ) -> Float[np.ndarray, "neurons columns targets"]:
+        """Importance for each target.
+
+        Args:
+            parts: Moments of the rows of each part, of neurons and all first copies, all second
+                ones and so on, and of targets.
+            copies: Knockoffs of each neuron.
+            random: Where the order of the columns comes from.
+        """
+
+    def separate(
+        self,
+        z: Float[np.ndarray, "samples neurons"],
+        knockoffs: Float[np.ndarray, "samples neurons copies"],
+        y: Float[np.ndarray, "samples targets"],
+        random: np.random.Generator,
+    ) -> Float[np.ndarray, "neurons columns targets"]:
+        """One fit for each target; none sees another target."""
+        samples, neurons, copies = knockoffs.shape
+        flat = np.moveaxis(knockoffs, 2, 1).reshape(samples, copies * neurons)
+        return self.fitted(fold_moments([z, flat], y, self.fold_rows(samples)), copies, random)
 
 
 @dataclass(frozen=True)
-class Lasso(SeparateFits):
+class Lasso(FromMoments):
     """Importance = absolute coefficient in a cross-validated lasso on neurons and knockoffs.
 
     A neuron and its knockoffs share one scale, and the columns come in random order, so nothing
@@ -79,26 +120,25 @@ class Lasso(SeparateFits):
     tolerance: float = 1e-4
     most_iterations: int = 1000
 
-    def separate(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
+    def fold_rows(self, samples: int) -> list[slice]:
+        """Every so many-th row is of one fold."""
+        return fold_rows(samples, self.folds)
+
+    def fitted(
+        self, parts: Sequence[Moments], copies: int, random: np.random.Generator
     ) -> Float[np.ndarray, "neurons columns targets"]:
-        """One fit for each target, in units of its spread; none sees another target."""
-        samples, neurons, copies = knockoffs.shape
-        flat = np.moveaxis(knockoffs, 2, 1).reshape(samples, copies * neurons)
-        parts = fold_moments([z, flat], y / y.std(0), fold_rows(samples, self.folds))
-        spread = np.diag(together(parts).gram).reshape(copies + 1, neurons).mean(0) / samples
+        """Absolute coefficients, for targets in units of their spread."""
+        whole = together(parts)
+        spread = np.diag(whole.gram).reshape(copies + 1, -1).mean(0) / whole.rows
         scale = np.tile(np.sqrt(spread), copies + 1)
         order = random.permutation(len(scale))
-        parts = [part.arranged(order, scale) for part in parts]
+        units = np.sqrt(whole.power / whole.rows)
+        parts = [part.arranged(order, scale).in_units(units) for part in parts]
         grid = penalty_grid(parts, self.penalties, self.least_penalty)
         effort = Effort(self.tolerance, self.most_iterations)
-        coefficients = np.empty((len(scale), y.shape[1]))
+        coefficients = np.empty((len(scale), len(units)))
         with quiet_solver():
-            if len(order) <= _COLUMNS_PER_TARGET * y.shape[1]:
+            if len(order) <= _COLUMNS_PER_TARGET * len(units):
                 alphas, start = search_together(parts, grid)
             else:
                 alphas, start = search_paths(parts, grid, effort)
@@ -106,8 +146,16 @@ class Lasso(SeparateFits):
             for t, alpha in enumerate(alphas):
                 begin = np.ascontiguousarray(start[:, t])
                 coefficients[order, t] = problem.fit(t, alpha[None], effort, begin)[:, 0]
-        return np.moveaxis(np.abs(coefficients).reshape(copies + 1, neurons, -1), 0, 1)
+        return by_neuron(coefficients, copies)
 
     def describe(self) -> dict[str, Any]:
         """The settings, as plain JSON values."""
         return {"kind": "lasso", **asdict(self)}
+
+
+def by_neuron(
+    coefficients: Float[np.ndarray, "all_columns targets"], copies: int
+) -> Float[np.ndarray, "neurons columns targets"]:
+    """Absolute coefficients of originals and copies side by side, sorted by neuron."""
+    sorted_out = np.abs(coefficients).reshape(copies + 1, -1, coefficients.shape[1])
+    return np.moveaxis(sorted_out, 0, 1)

@@ -74,6 +74,28 @@ class Moments:
             self.power,
         )
 
+    def first_columns(self, count: int) -> Moments:
+        """The moments of the first columns alone."""
+        return Moments(
+            self.rows,
+            self.means[:count],
+            self.target_means,
+            self.gram[:count, :count],
+            self.cross[:count],
+            self.power,
+        )
+
+    def in_units(self, units: Float[np.ndarray, " targets"]) -> Moments:
+        """The moments after each target was divided by its unit."""
+        return Moments(
+            self.rows,
+            self.means,
+            self.target_means / units,
+            self.gram,
+            self.cross / units,
+            self.power / units**2,
+        )
+
     def compact(
         self,
     ) -> tuple[Float[np.ndarray, "compact columns"], Float[np.ndarray, "compact targets"]]:
@@ -83,19 +105,26 @@ class Moments:
             Columns and targets over (columns + 1) rows.
         """
         columns = len(self.gram)
-        lower = None
-        ridge = 0.0
-        while lower is None:
-            try:
-                lower = np.linalg.cholesky(self.gram + ridge * np.eye(columns))
-            except np.linalg.LinAlgError:
-                ridge = max(100 * ridge, 1e-13 * float(np.trace(self.gram)) / columns)
+        lower = near_root(self.gram).T
         fitted = solve_triangular(lower, self.cross, lower=True)
         left = np.sqrt(np.clip(self.power - (fitted**2).sum(0), 0.0, None))
         return (
             np.asfortranarray(np.vstack([lower.T, np.zeros((1, columns))])),
             np.asfortranarray(np.vstack([fitted, left[None, :]])),
         )
+
+
+def near_root(gram: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """An upper triangular R with R'R = `gram`, but for rounding where that is singular."""
+    spread = np.sqrt(np.diag(gram))
+    safe = np.where(spread > 0, spread, 1.0)
+    scaled = gram / safe[:, None] / safe
+    ridge = 0.0
+    while True:
+        try:
+            return np.linalg.cholesky(scaled + ridge * np.eye(len(gram))).T * spread
+        except np.linalg.LinAlgError:
+            ridge = max(100 * ridge, 1e-13)
 
 
 def fold_rows(samples: int, folds: int, *, contiguous: bool = False) -> list[slice]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from neucept.knockoffs.lasso import SeparateFits
+from neucept.knockoffs.lasso import FromMoments, by_neuron
 from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
 from neucept.knockoffs.paths import Effort, LeastSquares, held_out_error, quiet_solver
 
 
 @dataclass(frozen=True)
-class PublishedLasso(SeparateFits):
+class PublishedLasso(FromMoments):
     """Importance = absolute coefficient of a cross-validated lasso on columns as they come.
 
     Nothing is scaled, the penalties are a fixed grid in the unit of the data, folds are runs of
@@ -39,27 +40,27 @@ class PublishedLasso(SeparateFits):
     tolerance: float = 1e-3
     most_iterations: int = 500
 
-    def separate(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
+    def fold_rows(self, samples: int) -> list[slice]:
+        """Each fold is a run of rows."""
+        return fold_rows(samples, self.folds, contiguous=True)
+
+    def fitted(
+        self, parts: Sequence[Moments], copies: int, random: np.random.Generator
     ) -> Float[np.ndarray, "neurons columns targets"]:
-        """One fit for each target; none sees another target."""
-        samples, neurons, copies = knockoffs.shape
-        order = random.permutation((copies + 1) * neurons)
-        coefficients = np.empty((len(order), y.shape[1]))
-        flat = np.moveaxis(knockoffs, 2, 1).reshape(samples, copies * neurons)
-        design = np.hstack([z, flat])[:, order]
-        coefficients[order] = self.coefficients(design, y)
-        return np.moveaxis(np.abs(coefficients).reshape(copies + 1, neurons, -1), 0, 1)
+        """Absolute coefficients, in the units of the data."""
+        order = random.permutation(len(parts[0].gram))
+        same = np.ones(len(order))
+        coefficients = np.empty((len(order), parts[0].cross.shape[1]))
+        coefficients[order] = self._cross_validated([p.arranged(order, same) for p in parts])
+        return by_neuron(coefficients, copies)
 
     def coefficients(
         self, design: Float[np.ndarray, "samples columns"], y: Float[np.ndarray, "samples targets"]
     ) -> Float[np.ndarray, "columns targets"]:
         """Cross-validated lasso coefficients of each target on columns in the order given."""
-        parts = fold_moments([design], y, fold_rows(len(design), self.folds, contiguous=True))
+        return self._cross_validated(fold_moments([design], y, self.fold_rows(len(design))))
+
+    def _cross_validated(self, parts: Sequence[Moments]) -> Float[np.ndarray, "columns targets"]:
         whole = together(parts)
         fitted = [LeastSquares.of(whole.minus(part)) for part in parts]
         held = [
@@ -68,7 +69,7 @@ class PublishedLasso(SeparateFits):
         ]
         final = LeastSquares.of(whole)
         with quiet_solver():
-            columns = [self._fit(final, fitted, held, t) for t in range(y.shape[1])]
+            columns = [self._fit(final, fitted, held, t) for t in range(whole.cross.shape[1])]
         return np.stack(columns, axis=1)
 
     def _fit(

@@ -65,7 +65,7 @@ def select(
         aggregate: "e_values" keeps the promise. "frequency" selects what passes in at least half
             of the draws, each cut at `fdr`, and scores by that share, as published; it promises
             nothing.
-        seed: At least 0. Equal seeds give equal knockoffs, whatever the targets.
+        seed: At least 0. Equal seeds and data give equal results.
         n_jobs: Workers; None for one per core. Results do not depend on it.
         progress: Told after each finished task.
 

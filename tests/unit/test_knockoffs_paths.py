@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
 from neucept.knockoffs.moments import fold_moments
-from neucept.knockoffs.paths import Effort, LeastSquares, held_out_error, quiet_solver
+from neucept.knockoffs.paths import Effort, held_out_error, lasso_fits, quiet_solver
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +22,7 @@ def test_fit_from_moments_is_the_fit_on_the_rows() -> None:
     moments = fold_moments([x], y[:, None], [slice(None)])[0]
     effort = Effort(1e-3, 50)
     for gram in (True, False):
-        found = LeastSquares.of(moments).fit(0, np.array([0.05]), effort, gram=gram)[:, 0]
+        found = lasso_fits(moments, 0, np.array([0.05]), effort)[:, 0]
         centred = np.asfortranarray(x - x.mean(0))
         fitted = Lasso(alpha=0.05, tol=1e-3, max_iter=50, precompute=gram, fit_intercept=False).fit(
             centred, y - y.mean()
@@ -53,10 +53,9 @@ def test_solver_is_quiet_in_the_main_thread_and_leaves_others_alone() -> None:
 
 def test_fitting_leaves_the_users_random_numbers_alone() -> None:
     x, y = data()
-    squares = LeastSquares.of(fold_moments([x], y[:, None], [slice(None)])[0])
+    moments = fold_moments([x], y[:, None], [slice(None)])[0]
     before = np.random.get_state()  # noqa: NPY002
-    for gram in (True, False):
-        squares.fit(0, np.array([0.1, 0.05]), Effort(1e-3, 50), gram=gram)
+    lasso_fits(moments, 0, np.array([0.1, 0.05]), Effort(1e-3, 50))
     after = np.random.get_state()  # noqa: NPY002
     assert before[2] == after[2]
     assert np.array_equal(before[1], after[1])

@@ -162,7 +162,7 @@ class AffineLaw:
         shared = noise[:, :neurons] @ self.common
         others = noise[:, neurons:].reshape(len(noise), -1, neurons) * self.own
         apart = np.einsum("rkn,ck->rcn", others, self.contrasts, optimize=True)
-        return (shared[:, None] + apart).reshape(len(noise), -1)
+        return np.asarray(shared[:, None] + apart).reshape(len(noise), -1)
 
 
 def fit_gaussian(x: Float[np.ndarray, "samples neurons"], seed: int = 0) -> Gaussian:

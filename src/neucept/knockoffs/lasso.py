@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
-from neucept.knockoffs.paths import Effort, LeastSquares, quiet_solver
+from neucept.knockoffs.paths import Effort, lasso_fits, quiet_solver
 from neucept.knockoffs.penalty import penalty_grid, search_paths, search_together
 
 _COLUMNS_PER_TARGET = 800
@@ -142,10 +142,10 @@ class Lasso(FromMoments):
                 alphas, start = search_together(parts, grid)
             else:
                 alphas, start = search_paths(parts, grid, effort)
-            problem = LeastSquares.of(together(parts))
+            whole = together(parts)
             for t, alpha in enumerate(alphas):
                 begin = np.ascontiguousarray(start[:, t])
-                coefficients[order, t] = problem.fit(t, alpha[None], effort, begin)[:, 0]
+                coefficients[order, t] = lasso_fits(whole, t, alpha[None], effort, begin)[:, 0]
         return by_neuron(coefficients, copies)
 
     def describe(self) -> dict[str, Any]:

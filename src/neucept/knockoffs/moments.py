@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.linalg import solve_triangular
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,23 +93,6 @@ class Moments:
             self.gram,
             self.cross / units,
             self.power / units**2,
-        )
-
-    def compact(
-        self,
-    ) -> tuple[Float[np.ndarray, "compact columns"], Float[np.ndarray, "compact targets"]]:
-        """The smallest data set that has these moments: any least-squares method sees the same.
-
-        Returns:
-            Columns and targets over (columns + 1) rows.
-        """
-        columns = len(self.gram)
-        lower = near_root(self.gram).T
-        fitted = solve_triangular(lower, self.cross, lower=True)
-        left = np.sqrt(np.clip(self.power - (fitted**2).sum(0), 0.0, None))
-        return (
-            np.asfortranarray(np.vstack([lower.T, np.zeros((1, columns))])),
-            np.asfortranarray(np.vstack([fitted, left[None, :]])),
         )
 
 

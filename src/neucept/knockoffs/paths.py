@@ -29,54 +29,42 @@ class Effort:
     most_iterations: int
 
 
-@dataclass(frozen=True, eq=False)
-class LeastSquares:
-    """Moments of some rows together with the smallest data set that has them.
+def lasso_fits(
+    moments: Moments,
+    target: int,
+    alphas: Float[np.ndarray, " alphas"],
+    effort: Effort,
+    start: Float[np.ndarray, " columns"] | None = None,
+) -> Float[np.ndarray, "columns alphas"]:
+    """Coefficients at decreasing penalties, each fit starting from the last.
 
-    Coordinate descent looks at a data set through its inner products only, so on this one it
-    takes the very steps that it would take on all rows.
+    Coordinate descent looks at a data set through its inner products only, so from these it takes
+    the very steps that it would take on the rows.
+
+    Args:
+        moments: Of the rows.
+        target: Which target.
+        alphas: Penalties, for the mean (not the sum) of squares over the rows.
+        effort: When to stop.
+        start: Coefficients to start from; zero if None.
     """
-
-    moments: Moments
-    x: Float[np.ndarray, "compact columns"]
-    y: Float[np.ndarray, "compact targets"]
-
-    @classmethod
-    def of(cls, moments: Moments) -> LeastSquares:
-        """Find the smallest data set with these moments."""
-        return cls(moments, *moments.compact())
-
-    def fit(
-        self,
-        target: int,
-        alphas: Float[np.ndarray, " alphas"],
-        effort: Effort,
-        start: Float[np.ndarray, " columns"] | None = None,
-        *,
-        gram: bool = True,
-    ) -> Float[np.ndarray, "columns alphas"]:
-        """Coefficients at decreasing penalties, each fit starting from the last.
-
-        Args:
-            target: Which target.
-            alphas: Penalties, for the mean (not the sum) of squares over the rows.
-            effort: When to stop.
-            start: Coefficients to start from; zero if None.
-            gram: Work with inner products (faster where many coefficients stay at zero).
-        """
-        _, coefficients, _ = lasso_path(
-            self.x,
-            self.y[:, target],
-            alphas=alphas * (self.moments.rows / len(self.x)),
-            precompute=self.moments.gram if gram else False,
-            Xy=np.ascontiguousarray(self.moments.cross[:, target]) if gram else None,
-            coef_init=start,
-            tol=effort.tolerance,
-            max_iter=effort.most_iterations,
-            # It draws a number even where it takes the columns in order: not from the user's.
-            random_state=0,
-        )
-        return np.asarray(coefficients)
+    # The solver wants rows beside their inner products, but of the columns it only counts them
+    # and of the target it only takes the length.
+    _, coefficients, _ = lasso_path(
+        np.zeros((1, len(moments.gram)), order="F"),
+        np.sqrt(moments.power[target : target + 1]),
+        alphas=alphas * moments.rows,
+        precompute=moments.gram,
+        Xy=np.ascontiguousarray(moments.cross[:, target]),
+        coef_init=start,
+        tol=effort.tolerance,
+        max_iter=effort.most_iterations,
+        # These arrays are as they should be, and to check them takes as long as a small fit.
+        check_input=False,
+        # It draws a number even where it takes the columns in order: not from the user's.
+        random_state=0,
+    )
+    return np.asarray(coefficients)
 
 
 def held_out_error(

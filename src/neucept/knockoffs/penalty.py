@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.linalg import lapack
 
 from neucept.knockoffs.moments import Moments, together
-from neucept.knockoffs.paths import Effort, LeastSquares, held_out_error
+from neucept.knockoffs.paths import Effort, held_out_error, lasso_fits
 
 _GROUP = 4
 _ITERATIONS = 40
@@ -141,10 +141,9 @@ def search_paths(
         Each target's penalty, and coefficients near the fit on all rows, to start it from.
     """
     whole = together(parts)
-    fitted = [LeastSquares.of(whole.minus(part)) for part in parts]
+    fitted = [whole.minus(part) for part in parts]
     held = [
-        part.about(fit.moments.means, fit.moments.target_means)
-        for part, fit in zip(parts, fitted, strict=True)
+        part.about(fit.means, fit.target_means) for part, fit in zip(parts, fitted, strict=True)
     ]
     best = np.empty(len(grid))
     start = np.empty((len(whole.gram), len(grid)))
@@ -154,7 +153,7 @@ def search_paths(
         errors = np.empty(0)
         for begin in range(0, len(alphas), _GROUP):
             paths = [
-                fit.fit(target, alphas[begin : begin + _GROUP], effort, previous)
+                lasso_fits(fit, target, alphas[begin : begin + _GROUP], effort, previous)
                 for fit, previous in zip(fitted, last, strict=True)
             ]
             last = [np.ascontiguousarray(path[:, -1]) for path in paths]

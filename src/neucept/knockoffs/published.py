@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from neucept.knockoffs.lasso import FromMoments, by_neuron
 from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
-from neucept.knockoffs.paths import Effort, LeastSquares, held_out_error, quiet_solver
+from neucept.knockoffs.paths import Effort, held_out_error, lasso_fits, quiet_solver
 
 
 @dataclass(frozen=True)
@@ -62,27 +62,19 @@ class PublishedLasso(FromMoments):
 
     def _cross_validated(self, parts: Sequence[Moments]) -> Float[np.ndarray, "columns targets"]:
         whole = together(parts)
-        fitted = [LeastSquares.of(whole.minus(part)) for part in parts]
-        held = [
-            part.about(fit.moments.means, fit.moments.target_means)
-            for part, fit in zip(parts, fitted, strict=True)
-        ]
-        final = LeastSquares.of(whole)
-        with quiet_solver():
-            columns = [self._fit(final, fitted, held, t) for t in range(whole.cross.shape[1])]
-        return np.stack(columns, axis=1)
-
-    def _fit(
-        self, final: LeastSquares, fitted: list[LeastSquares], held: list[Moments], target: int
-    ) -> Float[np.ndarray, " columns"]:
+        targets = range(whole.cross.shape[1])
         grid = np.geomspace(self.largest, self.least, self.penalties)
         effort = Effort(self.tolerance, self.most_iterations)
-        errors = [
-            held_out_error(part, fit.fit(target, grid, effort), target)
-            for part, fit in zip(held, fitted, strict=True)
-        ]
-        best = int(np.mean(errors, axis=0).argmin())
-        return final.fit(target, grid[best : best + 1], effort, gram=False)[:, 0]
+        errors = np.zeros((len(targets), len(grid)))
+        with quiet_solver():
+            for part in parts:
+                fitted = whole.minus(part)
+                held = part.about(fitted.means, fitted.target_means)
+                for t in targets:
+                    errors[t] += held_out_error(held, lasso_fits(fitted, t, grid, effort), t)
+            best = errors.argmin(1)
+            columns = [lasso_fits(whole, t, grid[best[t]][None], effort)[:, 0] for t in targets]
+        return np.stack(columns, axis=1)
 
     def describe(self) -> dict[str, Any]:
         """The settings, as plain JSON values."""

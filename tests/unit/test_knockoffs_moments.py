@@ -35,14 +35,6 @@ def test_folds_partition_the_rows_and_add_up(data, contiguous: bool) -> None:
     same(whole.minus(parts[2]), of(x[kept], y[kept]))
 
 
-def test_about_other_means(data) -> None:
-    x, y = data
-    moved = of(x, y).about(np.zeros(5), np.ones(2))
-    np.testing.assert_allclose(moved.gram, x.T @ x)
-    np.testing.assert_allclose(moved.cross, x.T @ (y - 1))
-    np.testing.assert_allclose(moved.power, ((y - 1) ** 2).sum(0))
-
-
 def test_arranged(data) -> None:
     x, y = data
     order, scale = np.array([3, 0, 4, 1, 2]), np.arange(1.0, 6.0)

@@ -12,7 +12,6 @@ from jaxtyping import Float
 from neucept.knockoffs.filter import Contest, contest
 from neucept.knockoffs.gaussian import Gaussian
 from neucept.knockoffs.lasso import FromMoments, over_targets
-from neucept.knockoffs.paths import quiet_solver
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.statistics import Statistic
 from neucept.knockoffs.unformed import Unformed
@@ -104,8 +103,7 @@ def run_draws(
     step = TARGETS_PER_TASK if targets == "separate" and not unformed else count
     blocks = [(begin, min(begin + step, count)) for begin in range(0, count, step)]
     jobs = [(work, targets, draw, *block) for draw in range(draws) for block in blocks]
-    with quiet_solver():
-        pieces = run_tasks(_task, jobs, n_jobs=n_jobs, progress=progress, stage="select")
+    pieces = run_tasks(_task, jobs, n_jobs=n_jobs, progress=progress, stage="select")
     found = [pieces[d * len(blocks) : (d + 1) * len(blocks)] for d in range(draws)]
     return [
         Draw(blocks[0].joint, tuple(c for block in blocks for c in block.separate))

@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
-from neucept.knockoffs.paths import Effort, lasso_fits, quiet_solver
-from neucept.knockoffs.penalty import penalty_grid, search_paths, search_together
-
-_COLUMNS_PER_TARGET = 800
-"""Up to so many columns per target the penalties of all targets are searched together."""
+from neucept.knockoffs.penalty import cross_validated, penalty_grid
 
 
 class SeparateFits(ABC):
@@ -134,18 +131,14 @@ class Lasso(FromMoments):
         order = random.permutation(len(scale))
         units = np.sqrt(whole.power / whole.rows)
         parts = [part.arranged(order, scale).in_units(units) for part in parts]
-        grid = penalty_grid(parts, self.penalties, self.least_penalty)
+        whole = whole.arranged(order, scale).in_units(units)
+        grid = penalty_grid(whole, self.penalties, self.least_penalty)
         effort = Effort(self.tolerance, self.most_iterations)
+        alphas, start = cross_validated(parts, whole, grid, effort)
+        fits = Fits(whole, effort, start)
+        fits.lower(alphas)
         coefficients = np.empty((len(scale), len(units)))
-        with quiet_solver():
-            if len(order) <= _COLUMNS_PER_TARGET * len(units):
-                alphas, start = search_together(parts, grid)
-            else:
-                alphas, start = search_paths(parts, grid, effort)
-            whole = together(parts)
-            for t, alpha in enumerate(alphas):
-                begin = np.ascontiguousarray(start[:, t])
-                coefficients[order, t] = lasso_fits(whole, t, alpha[None], effort, begin)[:, 0]
+        coefficients[order] = fits.weights.T
         return by_neuron(coefficients, copies)
 
     def describe(self) -> dict[str, Any]:

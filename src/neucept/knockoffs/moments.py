@@ -45,20 +45,6 @@ class Moments:
             self.power - part.power - weight * target_shift**2,
         )
 
-    def about(
-        self, means: Float[np.ndarray, " columns"], target_means: Float[np.ndarray, " targets"]
-    ) -> Moments:
-        """The same rows' moments about other means, such as those of the rows that were fitted."""
-        shift, target_shift = self.means - means, self.target_means - target_means
-        return Moments(
-            self.rows,
-            means,
-            target_means,
-            self.gram + self.rows * np.outer(shift, shift),
-            self.cross + self.rows * np.outer(shift, target_shift),
-            self.power + self.rows * target_shift**2,
-        )
-
     def arranged(
         self, order: Int[np.ndarray, " columns"], scale: Float[np.ndarray, " columns"]
     ) -> Moments:
@@ -152,12 +138,17 @@ def together(parts: Sequence[Moments]) -> Moments:
     rows = sum(part.rows for part in parts)
     means = np.sum([part.rows * part.means for part in parts], axis=0) / rows
     target_means = np.sum([part.rows * part.target_means for part in parts], axis=0) / rows
-    moved = [part.about(means, target_means) for part in parts]
+    apart = [np.sqrt(part.rows) * (part.means - means) for part in parts]
+    targets = [np.sqrt(part.rows) * (part.target_means - target_means) for part in parts]
+    between, target = np.array(apart), np.array(targets)
+    gram = between.T @ between
+    for part in parts:
+        gram += part.gram
     return Moments(
         rows,
         means,
         target_means,
-        np.sum([part.gram for part in moved], axis=0),
-        np.sum([part.cross for part in moved], axis=0),
-        np.sum([part.power for part in moved], axis=0),
+        gram,
+        np.sum([part.cross for part in parts], axis=0) + between.T @ target,
+        np.sum([part.power for part in parts], axis=0) + (target**2).sum(0),
     )

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.lasso import FromMoments, by_neuron
 from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
-from neucept.knockoffs.paths import Effort, held_out_error, lasso_fits, quiet_solver
+from neucept.knockoffs.penalty import cross_validated
 
 
 @dataclass(frozen=True)
@@ -49,32 +50,31 @@ class PublishedLasso(FromMoments):
     ) -> Float[np.ndarray, "neurons columns targets"]:
         """Absolute coefficients, in the units of the data."""
         order = random.permutation(len(parts[0].gram))
-        same = np.ones(len(order))
         coefficients = np.empty((len(order), parts[0].cross.shape[1]))
-        coefficients[order] = self._cross_validated([p.arranged(order, same) for p in parts])
+        coefficients[order] = self._cross_validated(parts, order)
         return by_neuron(coefficients, copies)
 
     def coefficients(
         self, design: Float[np.ndarray, "samples columns"], y: Float[np.ndarray, "samples targets"]
     ) -> Float[np.ndarray, "columns targets"]:
         """Cross-validated lasso coefficients of each target on columns in the order given."""
-        return self._cross_validated(fold_moments([design], y, self.fold_rows(len(design))))
+        parts = fold_moments([design], y, self.fold_rows(len(design)))
+        return self._cross_validated(parts, np.arange(design.shape[1]))
 
-    def _cross_validated(self, parts: Sequence[Moments]) -> Float[np.ndarray, "columns targets"]:
-        whole = together(parts)
-        targets = range(whole.cross.shape[1])
+    def _cross_validated(
+        self, parts: Sequence[Moments], order: Int[np.ndarray, " columns"]
+    ) -> Float[np.ndarray, "columns targets"]:
+        """Coefficients of the columns in the order given."""
+        same = np.ones(len(order))
+        whole = together(parts).arranged(order, same)
         grid = np.geomspace(self.largest, self.least, self.penalties)
         effort = Effort(self.tolerance, self.most_iterations)
-        errors = np.zeros((len(targets), len(grid)))
-        with quiet_solver():
-            for part in parts:
-                fitted = whole.minus(part)
-                held = part.about(fitted.means, fitted.target_means)
-                for t in targets:
-                    errors[t] += held_out_error(held, lasso_fits(fitted, t, grid, effort), t)
-            best = errors.argmin(1)
-            columns = [lasso_fits(whole, t, grid[best[t]][None], effort)[:, 0] for t in targets]
-        return np.stack(columns, axis=1)
+        one_by_one = (part.arranged(order, same) for part in parts)
+        everywhere = np.tile(grid, (whole.cross.shape[1], 1))
+        alphas, _ = cross_validated(one_by_one, whole, everywhere, effort)
+        fits = Fits(whole, effort)
+        fits.lower(alphas)
+        return fits.weights.T
 
     def describe(self) -> dict[str, Any]:
         """The settings, as plain JSON values."""

@@ -7,8 +7,10 @@ import pytest
 import torch
 from designs import gaussian
 
+from neucept.knockoffs import whitening
 from neucept.knockoffs.gaussian import fit_gaussian
-from neucept.knockoffs.network import Network, _Inputs
+from neucept.knockoffs.network import Network, _columns, _Inputs
+from neucept.knockoffs.whitening import Whitening
 
 ROWS, NEURONS, COPIES = 3000, 12, 3
 PLANTED = [1, 4, 7, 10]
@@ -67,8 +69,27 @@ def test_whitened_columns_are_nearly_uncorrelated_and_trade_with_their_columns(l
     swapped[:, 4], other[:, 4, 1] = drawn[:, 4, 1], x[:, 4]
     traded = _Inputs.of(swapped, other, 0.1).whitening
     plain = _Inputs.of(x, drawn, 0.1).whitening
-    torch.testing.assert_close(traded.between, plain.between, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(traded.between.left, plain.between.left, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(traded.within, plain.within, rtol=1e-4, atol=1e-5)
+
+
+def test_of_a_wide_layer_the_directions_that_vary_most_are_stretched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    common = random.standard_normal((ROWS, 3)) @ random.standard_normal((3, 40))
+    x = common + 0.1 * random.standard_normal((ROWS, 40))
+    columns = _columns(x, fit_gaussian(x).knockoffs(x, 1, random))
+    exact = Whitening.of(columns, 0.1)
+    monkeypatch.setattr(whitening, "WHOLE", 40)
+    monkeypatch.setattr(whitening, "DIRECTIONS", 16)
+    short = Whitening.of(columns, 0.1)
+    assert short.between.right is not None
+    flat = columns.permute(1, 2, 3, 0).reshape(160, -1)
+    # A line of three directions and little beside: both maps make one size of all that is left.
+    spreads = [torch.linalg.svdvals(one(flat)) / ROWS**0.5 for one in (exact, short)]
+    torch.testing.assert_close(spreads[1][:6], spreads[0][:6], rtol=0.1, atol=0)
+    assert torch.linalg.svdvals(flat)[0] / ROWS**0.5 > 5 * spreads[1][0]
 
 
 def test_one_target_is_the_same_joint_and_separate(layer) -> None:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neucept.knockoffs.whitening import Whitening
+
 QUANTILES = 256
 """Steps of the ranks that the network sees beside the values."""
 
@@ -135,14 +137,14 @@ class _Inputs:
     """The columns in whitened coordinates, and the map there."""
 
     whitened: Float[Tensor, "samples columns"]
-    whitening: _Whitening
+    whitening: Whitening
     neurons: int
     copies: int
 
     @classmethod
     def of(cls, z: Neurons, knockoffs: Copies, ridge: float) -> _Inputs:
         columns = _columns(z, knockoffs)
-        whitening = _Whitening.of(columns, ridge)
+        whitening = Whitening.of(columns, ridge)
         rows = columns.reshape(len(columns), -1)
         # In place: the columns themselves are not needed again.
         for begin in range(0, len(rows), _ROWS):
@@ -172,59 +174,6 @@ def _scaled(values: Tensor) -> Tensor:
     """With mean 0 and variance 1; zeros where they do not vary."""
     centred = values - values.mean()
     return centred / centred.square().mean().sqrt().clamp(min=1e-12)
-
-
-@dataclass(frozen=True, eq=False)
-class _Whitening:
-    """A symmetric map of the columns after which they are nearly uncorrelated.
-
-    The second moments it rests on are averaged over every trade of a neuron with its knockoffs, so
-    it treats them alike: means over copies have moments across neurons, and what a copy differs by
-    from that mean has moments of its value with its rank alone. `between` and `within` are the
-    inverse square roots of the two.
-    """
-
-    between: Float[Tensor, "columns columns"]
-    within: Float[Tensor, "neurons 2 2"]
-    shape: tuple[int, int, int]
-
-    @classmethod
-    def of(cls, columns: Float[Tensor, "samples 2 neurons columns"], ridge: float) -> _Whitening:
-        samples, _, neurons, copies = columns.shape
-        between = torch.zeros(2 * neurons, 2 * neurons, device=columns.device)
-        within = torch.zeros(neurons, 2, 2, device=columns.device)
-        for begin in range(0, samples, _ROWS):
-            rows = columns[begin : begin + _ROWS]
-            mean = rows.mean(3, keepdim=True)
-            together = mean.reshape(len(rows), -1)
-            between += together.T @ together
-            apart = (rows - mean).permute(2, 1, 0, 3).reshape(neurons, 2, -1)
-            within += apart @ apart.mT
-        between *= copies / samples
-        within /= samples * (copies - 1)
-        shape = (2, neurons, copies)
-        return cls(_root(between.double(), ridge), _root(within.double(), ridge), shape)
-
-    def __call__(self, columns: Float[Tensor, "columns n"]) -> Float[Tensor, "columns n"]:
-        """Columns in the other coordinates; first weights in the columns' own."""
-        apart = columns.reshape(*self.shape, -1)
-        mean = apart.mean(2, keepdim=True)
-        together = (self.between @ mean.reshape(len(self.between), -1)).reshape(mean.shape)
-        value, rank = apart - mean
-        # Written out: a batch of products with 2 x 2 matrices is several times slower.
-        parts = [
-            value * self.within[:, i, 0, None, None] + rank * self.within[:, i, 1, None, None]
-            for i in range(2)
-        ]
-        return (together + torch.stack(parts)).reshape(columns.shape)
-
-
-def _root(moments: Float[Tensor, "... n n"], ridge: float) -> Float[Tensor, "... n n"]:
-    """The inverse square root, damped."""
-    values, vectors = torch.linalg.eigh(moments)
-    stretch = (values.clamp(min=0) + ridge).rsqrt()
-    root: Tensor = (vectors * stretch[..., None, :]) @ vectors.mT
-    return root.float()
 
 
 def _standard(y: Targets, device: torch.device) -> Tensor:
@@ -272,18 +221,18 @@ class _Networks(nn.Module):
         inside = torch.relu(torch.baddbmm(self.second_bias, inside, self.second))
         return torch.baddbmm(self.last_bias, inside, self.last)
 
-    def weights(self, whitening: _Whitening) -> Float[Tensor, "columns networks hidden"]:
+    def weights(self, whitening: Whitening) -> Float[Tensor, "columns networks hidden"]:
         """The first weights of the columns themselves."""
         return whitening(self.first).reshape(len(self.first), self.count, -1)
 
-    def lengths(self, whitening: _Whitening) -> Tensor:
+    def lengths(self, whitening: Whitening) -> Tensor:
         """Of the first weights of each column, value and rank together, in each network."""
         first = self.weights(whitening)
         squares = first.square().sum(2).reshape(2, -1, self.count).sum(0)
         return (squares + 1e-8).sqrt()
 
     def importance(
-        self, whitened: Tensor, whitening: _Whitening, chance: torch.Generator
+        self, whitened: Tensor, whitening: Whitening, chance: torch.Generator
     ) -> Float[Tensor, "networks neurons copies"]:
         """Root mean square gradient in each column; over outputs, the root of the sum of squares.
 

@@ -11,6 +11,9 @@ from jaxtyping import Bool, Float
 
 from neucept.knockoffs.moments import Moments
 
+_BLOCK = 32
+"""Rows of the Gram matrix that are read once for all targets."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -133,13 +136,13 @@ def _descend(
             return
         largest[:] = 0.0
         moved[:] = 0.0
-        for j in range(len(gram)):
-            if gram[j, j] > 0:
-                for t in range(targets):
-                    if running[t]:
-                        step = _step(gram[j], weights[t], left[t], limits[t], j)
-                        moved[t] = max(moved[t], abs(step))
-                        largest[t] = max(largest[t], abs(weights[t, j]))
+        for start in range(0, len(gram), _BLOCK):
+            rows = gram[start : start + _BLOCK]
+            for t in range(targets):
+                if running[t]:
+                    far, high = _solve(rows, start, weights[t], left[t], limits[t])
+                    moved[t] = max(moved[t], far)
+                    largest[t] = max(largest[t], high)
         for t in range(targets):
             settled = moved[t] <= tolerance * largest[t] or sweep == most - 1
             if running[t] and settled:
@@ -149,23 +152,36 @@ def _descend(
 
 @numba.njit(nogil=True, cache=True)
 @no_type_check
-def _step(
-    row: np.ndarray, weights: np.ndarray, left: np.ndarray, limit: np.floating[Any], j: int
-) -> float:
-    """Solve for one coefficient and tell all columns; how far it moved."""
-    curvature = row[j]
-    old = weights[j]
-    pull = left[j] + old * curvature
-    excess = abs(pull) - limit
-    if excess > 0:
-        weights[j] = excess / curvature if pull > 0 else -excess / curvature
-    else:
-        weights[j] = 0
-    step = weights[j] - old
-    if step != 0:
-        for i in range(len(left)):
-            left[i] -= step * row[i]
-    return float(step)
+def _solve(
+    rows: np.ndarray,
+    start: int,
+    weights: np.ndarray,
+    left: np.ndarray,
+    limit: np.floating[Any],
+) -> tuple[float, float]:
+    """Solve for some coefficients in turn; the largest step, and the largest coefficient."""
+    moved = 0.0
+    largest = 0.0
+    for k in range(len(rows)):
+        j = start + k
+        curvature = rows[k, j]
+        old = weights[j]
+        pull = left[j] + old * curvature
+        excess = abs(pull) - limit
+        if excess <= 0 and old == 0:
+            continue
+        if excess > 0 and curvature > 0:
+            weights[j] = excess / curvature if pull > 0 else -excess / curvature
+        else:
+            weights[j] = 0
+        step = weights[j] - old
+        largest = max(largest, abs(weights[j]))
+        if step != 0:
+            moved = max(moved, abs(step))
+            row = rows[k]
+            for i in range(len(left)):
+                left[i] -= step * row[i]
+    return moved, largest
 
 
 @numba.njit(nogil=True, cache=True)

@@ -76,7 +76,7 @@ def test_two_audits_joined_are_one_of_all_their_repeats(x) -> None:
     assert both.settings["repeats"] == both.to_json()["repeats"] == 4
     assert sorted(both.trials["repeat"].unique()) == [0, 1, 2, 3]
     assert both.fdr == pytest.approx((one.fdr + other.fdr) / 2)
-    assert list(both.table["repeats"]) == [4, 4]
+    assert set(both.table["repeats"]) == {4}
 
 
 class FavoursOriginals(SeparateFits):

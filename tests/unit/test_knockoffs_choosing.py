@@ -175,7 +175,8 @@ def test_those_like_a_class_score_must_stay_well_under_the_level(monkeypatch, x)
     def audit(dither: float, floor: float, shown: bool) -> Audit:
         others = audit_with(0.0, kinds=tuple("abcdefgh"))
         alike = audit_with(0.08 if floor < 0.08 else 0.04, kinds=("log_odds",))
-        return Audit(pd.concat([others.trials, alike.trials], ignore_index=True), 0.1, {"repeats": 2})
+        trials = pd.concat([others.trials, alike.trials], ignore_index=True)
+        return Audit(trials, 0.1, {"repeats": 2})
 
     assert chosen_with(monkeypatch, x, audit)[0].floor == 0.08
 

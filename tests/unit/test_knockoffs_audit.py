@@ -70,6 +70,15 @@ def test_gaussian_neurons_with_linear_targets_pass(x) -> None:
     assert found.level == 0.2
 
 
+def test_two_audits_joined_are_one_of_all_their_repeats(x) -> None:
+    one, other = (audit(x, **QUICK, kinds=["linear", "even"], seed=seed) for seed in (1, 2))
+    both = one.joined(other)
+    assert both.settings["repeats"] == both.to_json()["repeats"] == 4
+    assert sorted(both.trials["repeat"].unique()) == [0, 1, 2, 3]
+    assert both.fdr == pytest.approx((one.fdr + other.fdr) / 2)
+    assert set(both.table["repeats"]) == {4}
+
+
 class FavoursOriginals(SeparateFits):
     """Adds to what the originals are worth, and nothing to the knockoffs."""
 

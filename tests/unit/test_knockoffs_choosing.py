@@ -12,9 +12,9 @@ from designs import gaussian
 from neucept.knockoffs import Choice, choose, fit_sampler, run_selection, select, settle
 from neucept.knockoffs.asked import Asked
 from neucept.knockoffs.audit import Audit
-from neucept.knockoffs.choosing import DITHERS, FLOORS, UNAUDITED
+from neucept.knockoffs.choosing import DITHERS, FLOORS, LOW, UNAUDITED
 from neucept.knockoffs.planting import PLANTED
-from neucept.runtime import read_arrays, write_arrays
+from neucept.runtime import derived_seed, read_arrays, write_arrays
 
 MODULE = sys.modules[Choice.__module__]
 ASKED = Asked(statistic="lasso", draws=8)
@@ -60,8 +60,7 @@ def chosen_with(
     def measured(x, sampler, asked, cells, *, floors, seed, **_):
         assert set(cells) == {(kind, 0.0) for kind in PLANTED}
         seeds.add(seed)
-        # With one floor only, a dither is looked at first to choose and then to show.
-        shown = len(floors) == 1 and (asked.floor == "auto" or (asked.dither, -1.0) in looks)
+        shown = seed == derived_seed(0, "shown", repr(asked.dither), repr(floors[0]))
         looks.append((asked.dither, floors[0] if shown else -1.0))
         assert shown or tuple(floors) == (FLOORS if asked.floor == "auto" else (asked.floor,))
         return [audit(asked.dither, floor, shown) for floor in floors]
@@ -82,8 +81,9 @@ def test_the_least_floor_that_holds_is_taken(monkeypatch, x, least: float) -> No
     assert choice.audit.passes
     assert "least" in choice.why
     assert looks[-1] == (0.0, least)
-    # A high floor costs power, so dither is looked at as well.
-    assert len(looks) == (2 if least <= 0.16 else 4)
+    # Where the least does not do, all are looked at twice; a high floor costs power, so dither is
+    # looked at as well.
+    assert len(looks) == 2 if least == FLOORS[0] else 3 if least <= LOW else 7
     assert {(rung["dither"], rung["floor"]) for rung in choice.tried} >= {(0.0, f) for f in FLOORS}
 
 
@@ -91,6 +91,24 @@ def test_a_floor_below_one_that_fails_is_not_trusted(monkeypatch, x) -> None:
     rates = dict(zip(FLOORS, (0.0, 0.3, *[0.0] * 6), strict=True))
     choice, _ = chosen_with(monkeypatch, x, lambda dither, floor, _: audit_with(rates[floor]))
     assert choice.floor == 0.08
+
+
+def test_where_the_least_floor_does_not_do_twice_the_repeats_choose(monkeypatch, x) -> None:
+    """Each look by itself finds something wrong with the second floor; both together do not."""
+    seeds = []
+
+    def measured(x, sampler, asked, cells, *, floors, seed, **_):
+        seeds.append(seed)
+        rates = {FLOORS[0]: 0.3, FLOORS[1]: 0.09 if len(seeds) == 1 else 0.0}
+        return [audit_with(rates.get(floor, 0.0)) for floor in floors]
+
+    monkeypatch.setattr(MODULE, "measure", measured)
+    sampler = fit_sampler(x, "gaussian")
+    choice = choose(sampler.check(x), sampler, ASKED)
+    assert choice.floor == FLOORS[1]
+    assert choice.tried[1]["fdr"] == pytest.approx(0.045)
+    assert len(choice.tried) == len(FLOORS) + 1
+    assert len(set(seeds)) == len(seeds) == 3
 
 
 def test_targets_that_choose_must_stay_well_under_the_level(monkeypatch, x) -> None:
@@ -108,7 +126,7 @@ def test_between_a_high_floor_and_dither_power_decides(monkeypatch, x) -> None:
 
     choice, looks = chosen_with(monkeypatch, x, audit)
     assert (choice.dither, choice.floor) == (0.2, 0.03)
-    assert looks == [(0.0, -1.0), (0.2, -1.0), (0.2, 0.03)]
+    assert looks == [(0.0, -1.0), (0.0, -1.0), (0.2, -1.0), (0.2, 0.03)]
 
 
 def test_fresh_targets_can_raise_it(monkeypatch, x) -> None:
@@ -134,7 +152,8 @@ def test_fresh_targets_can_ask_for_dither(monkeypatch, x) -> None:
 def test_where_nothing_holds_it_says_so(monkeypatch, x) -> None:
     choice, looks = chosen_with(monkeypatch, x, lambda *_: audit_with(0.4))
     assert (choice.dither, choice.floor) == (DITHERS[-1], FLOORS[-1])
-    assert looks == [*((dither, -1.0) for dither in DITHERS), (DITHERS[-1], FLOORS[-1])]
+    twice = [(dither, -1.0) for dither in DITHERS for _ in range(2)]
+    assert looks == [*twice, (DITHERS[-1], FLOORS[-1])]
     assert not choice.audit.passes
     assert "do not show" in choice.why
     settled = choice.settles(ASKED)
@@ -156,7 +175,8 @@ def test_those_like_a_class_score_must_stay_well_under_the_level(monkeypatch, x)
     def audit(dither: float, floor: float, shown: bool) -> Audit:
         others = audit_with(0.0, kinds=tuple("abcdefgh"))
         alike = audit_with(0.08 if floor < 0.08 else 0.04, kinds=("log_odds",))
-        return Audit(pd.concat([others.trials, alike.trials], ignore_index=True), 0.1, {})
+        trials = pd.concat([others.trials, alike.trials], ignore_index=True)
+        return Audit(trials, 0.1, {"repeats": 2})
 
     assert chosen_with(monkeypatch, x, audit)[0].floor == 0.08
 

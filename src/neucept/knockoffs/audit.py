@@ -124,6 +124,21 @@ class Audit:
         """
         return self.fdr + self.fdr_error <= self.level and bool(self.kinds["passes"].all())
 
+    def joined(self, other: Audit) -> Audit:
+        """One audit of the targets of both, which were planted and selected for alike.
+
+        Args:
+            other: An audit of the same neurons with other repeats.
+        """
+        begin = int(self.trials["repeat"].max()) + 1
+        later = other.trials.assign(repeat=other.trials["repeat"] + begin)
+        repeats = int(self.settings["repeats"]) + int(other.settings["repeats"])
+        return Audit(
+            pd.concat([self.trials, later], ignore_index=True),
+            self.level,
+            {**self.settings, "repeats": repeats},
+        )
+
     def summary(self) -> str:
         """One sentence: asked for, measured, found and, where it fails, the worst kind."""
         # The error is rounded up, so that the sentence never sounds surer than the audit is.

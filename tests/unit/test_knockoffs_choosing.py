@@ -174,7 +174,7 @@ def test_one_bad_kind_is_enough_to_go_on(monkeypatch, x) -> None:
 def test_those_like_a_class_score_must_stay_well_under_the_level(monkeypatch, x) -> None:
     def audit(dither: float, floor: float, shown: bool) -> Audit:
         others = audit_with(0.0, kinds=tuple("abcdefgh"))
-        alike = audit_with(0.08 if floor < 0.08 else 0.04, kinds=("log_odds",))
+        alike = audit_with(0.045 if floor < 0.08 else 0.035, kinds=("log_odds",))
         trials = pd.concat([others.trials, alike.trials], ignore_index=True)
         return Audit(trials, 0.1, {"repeats": 2})
 

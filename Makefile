@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 # BLAS and torch threads inside tests; results must not depend on the machine.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned bench-decoys bench-core bench-selecting docs wheel clean
+.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned bench-decoys bench-core bench-selecting bench-speed docs wheel clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -52,6 +52,9 @@ bench-core: $(VENV)/.compare  ## How much a core keeps, how small and how stable
 
 bench-selecting: $(VENV)/.compare  ## How long one selection takes; two minutes
 	$(BIN)/python benchmarks/selecting.py
+
+bench-speed: $(VENV)/.compare  ## The published loop beside ours, and how the time of a draw grows
+	$(BIN)/python benchmarks/speed.py
 
 docs: $(VENV)/.docs  ## The guide and the API pages, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -83,7 +83,7 @@ def test_the_least_floor_that_holds_is_taken(monkeypatch, x, least: float) -> No
     assert looks[-1] == (0.0, least)
     # Where the least does not do, all are looked at twice; a high floor costs power, so dither is
     # looked at as well.
-    assert len(looks) == 2 if least == FLOORS[0] else 3 if least <= LOW else 7
+    assert len(looks) == (2 if least == FLOORS[0] else 3 if least <= LOW else 7)
     assert {(rung["dither"], rung["floor"]) for rung in choice.tried} >= {(0.0, f) for f in FLOORS}
 
 

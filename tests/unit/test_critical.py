@@ -201,6 +201,15 @@ def test_an_audit_of_each_layer_is_told(acts: Activations) -> None:
         Search(audit=1)
 
 
+def test_another_number_of_repeats_chooses_anew(acts: Activations, tmp_path: Path) -> None:
+    top = acts.layers[-1]
+    settings = {**QUICK, "dither": "auto", "layers": (top,), "draws": 2, "knockoffs": 3}
+    for repeats in (2, 3):
+        search = Search(audit=repeats, **settings)
+        crit = find_critical(acts, 0, search, checkpoints=Checkpoints(tmp_path))
+        assert crit.settings[top]["audit"]["repeats"] == repeats
+
+
 def test_the_exchangeability_of_each_layer_is_told_and_kept(acts: Activations, tmp_path) -> None:
     top = acts.layers[-1]
     search = Search(draws=2, knockoffs=3, layers=(top,), audit=2, **QUICK)

@@ -191,6 +191,29 @@ def test_a_given_floor_stays(monkeypatch, x) -> None:
     assert choice.settles(asked).floor == 0.15
 
 
+def test_a_given_floor_is_no_reason_to_try_more_dithers(monkeypatch, x) -> None:
+    asked = Asked(statistic="lasso", draws=8, floor=0.25)
+    choice, looks = chosen_with(
+        monkeypatch, x, lambda dither, *_: audit_with(0.0, power=0.5 + dither), asked
+    )
+    assert choice.dither == 0.0
+    assert looks == [(0.0, -1.0), (0.0, 0.25)]
+
+
+def test_a_last_resort_that_is_uneven_is_not_called_the_least_that_holds(monkeypatch, x) -> None:
+    def audit(dither: float, floor: float, shown: bool) -> Audit:
+        good = audit_with(0.0, kinds=tuple("abcdefgh"))
+        bad = audit_with(0.16, kinds=("max",))
+        bad.trials.loc[::2, "false_proportion"] = 0.3
+        bad.trials.loc[1::2, "false_proportion"] = 0.02
+        return Audit(pd.concat([good.trials, bad.trials], ignore_index=True), 0.1, {"repeats": 2})
+
+    choice, _ = chosen_with(monkeypatch, x, audit)
+    assert (choice.dither, choice.floor) == (DITHERS[-1], FLOORS[-1])
+    assert choice.audit.passes
+    assert "do not show" in choice.why
+
+
 def test_too_few_neurons_get_no_audit(monkeypatch, x) -> None:
     choice, looks = chosen_with(monkeypatch, x[:, :3], lambda *_: audit_with(0.0))
     assert ((choice.dither, choice.floor), choice.audit, looks) == (UNAUDITED, None, [])

@@ -100,7 +100,7 @@ class Work:
         y = asked.values[rows]
         seed = derived_seed(self.search.seed, "layer", layer)
         pairs = self.search.edges and y.shape[1] > 1
-        key = self._key("select", x, y, population, repr(pairs))
+        key = self._key("select", layer, x, y, population, repr((pairs, self.search.audit)))
 
         def compute() -> dict[str, np.ndarray]:
             sampler = self._sampler(layer, population)
@@ -233,7 +233,7 @@ class Work:
         if not self.search.audit or not promised or node.settings["tested"] <= FEWEST_PLANTED:
             return None
         seed = derived_seed(self.search.seed, "layer", layer)
-        # Without noise the level is hardest to keep.
+        # Without noise, as the targets that choose a floor.
         found = self.measured(
             layer, rows, population, self.search.asked, (0.0,), self.search.audit, seed
         )

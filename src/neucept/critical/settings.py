@@ -34,9 +34,9 @@ class Search:
         scale: "log_odds" of the class against the others, or "raw" network output.
         edges: Whether to find which target each neuron serves as well. With statistic "network"
             and several targets, by lasso, which is quick enough for every pair.
-        audit: How often targets are planted on each layer, one of each kind and without noise, to
-            see whether the level holds there; 0 for no audit, else at least 2. A dither that is
-            left to "auto" is chosen by audits and brings one with it.
+        audit: How often targets are planted on each layer, each kind once (log-odds three times)
+            and without noise, to see whether the level holds there; 0 for no audit, else at least
+            2. A dither that is left to "auto" is chosen by audits and brings one with it.
         keep: Share of what a layer tells about its targets that its core is to keep, in (0, 1];
             0 for no core.
         seed: Every draw derives its own randomness from it; at least 0.

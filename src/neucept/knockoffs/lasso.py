@@ -13,6 +13,7 @@ from jaxtyping import Float
 from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
 from neucept.knockoffs.penalty import cross_validated, penalty_grid
+from neucept.knockoffs.shapes import Copies, Importances, Neurons, SeparateImportances, Targets
 
 
 class SeparateFits(ABC):
@@ -20,21 +21,13 @@ class SeparateFits(ABC):
 
     @abstractmethod
     def separate(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+        self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
+    ) -> SeparateImportances:
         """Importance for each target, from fits that see no other target; the original first."""
 
     def joint(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
-    ) -> Float[np.ndarray, "neurons columns"]:
+        self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
+    ) -> Importances:
         """The norm of a column's importances over the targets.
 
         A multi-task lasso has more power where a neuron moves every target a little, and loses
@@ -43,20 +36,16 @@ class SeparateFits(ABC):
         return self.both(z, knockoffs, y, random)[0]
 
     def both(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
-    ) -> tuple[Float[np.ndarray, "neurons columns"], Float[np.ndarray, "neurons columns targets"]]:
+        self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
+    ) -> tuple[Importances, SeparateImportances]:
         """What `joint` and `separate` return, from the same fits."""
         separate = self.separate(z, knockoffs, y, random)
         return over_targets(separate), separate
 
 
 def over_targets(
-    separate: Float[np.ndarray, "neurons columns targets"],
-) -> Float[np.ndarray, "neurons columns"]:
+    separate: SeparateImportances,
+) -> Importances:
     """Joint importance from that for each target."""
     return np.asarray(np.linalg.norm(separate, axis=2))
 
@@ -71,7 +60,7 @@ class FromMoments(SeparateFits):
     @abstractmethod
     def fitted(
         self, parts: Sequence[Moments], copies: int, random: np.random.Generator
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+    ) -> SeparateImportances:
         """Importance for each target.
 
         Args:
@@ -82,12 +71,8 @@ class FromMoments(SeparateFits):
         """
 
     def separate(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+        self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
+    ) -> SeparateImportances:
         """One fit for each target; none sees another target."""
         samples, neurons, copies = knockoffs.shape
         flat = np.moveaxis(knockoffs, 2, 1).reshape(samples, copies * neurons)
@@ -123,7 +108,7 @@ class Lasso(FromMoments):
 
     def fitted(
         self, parts: Sequence[Moments], copies: int, random: np.random.Generator
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+    ) -> SeparateImportances:
         """Absolute coefficients, for targets in units of their spread."""
         whole = together(parts)
         spread = np.diag(whole.gram).reshape(copies + 1, -1).mean(0) / whole.rows
@@ -148,7 +133,7 @@ class Lasso(FromMoments):
 
 def by_neuron(
     coefficients: Float[np.ndarray, "all_columns targets"], copies: int
-) -> Float[np.ndarray, "neurons columns targets"]:
+) -> SeparateImportances:
     """Absolute coefficients of originals and copies side by side, sorted by neuron."""
     sorted_out = np.abs(coefficients).reshape(copies + 1, -1, coefficients.shape[1])
     return np.moveaxis(sorted_out, 0, 1)

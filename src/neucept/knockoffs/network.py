@@ -11,19 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neucept.knockoffs.whitening import Whitening
+from neucept.knockoffs.shapes import Copies, Importances, Neurons, SeparateImportances, Targets
+from neucept.knockoffs.whitening import ROWS, Whitening
 
 QUANTILES = 256
 """Steps of the ranks that the network sees beside the values."""
 
-MANY_ROWS, FEWEST_STEPS = 10_000, 300
-
-_ROWS = 2000
-"""Rows whose gradients are taken at once."""
-
-Neurons = Float[np.ndarray, "samples neurons"]
-Copies = Float[np.ndarray, "samples neurons copies"]
-Targets = Float[np.ndarray, "samples targets"]
+MANYROWS, FEWEST_STEPS = 10_000, 300
 
 
 @dataclass(frozen=True)
@@ -62,19 +56,19 @@ class Network:
 
     def separate(
         self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+    ) -> SeparateImportances:
         """One network for each target; none sees another target."""
         return self._separate(_Inputs.of(z, knockoffs, self.ridge), y, random)
 
     def joint(
         self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
-    ) -> Float[np.ndarray, "neurons columns"]:
+    ) -> Importances:
         """One network with an output for each target."""
         return self._joint(_Inputs.of(z, knockoffs, self.ridge), y, random)
 
     def both(
         self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
-    ) -> tuple[Float[np.ndarray, "neurons columns"], Float[np.ndarray, "neurons columns targets"]]:
+    ) -> tuple[Importances, SeparateImportances]:
         """What `joint` and `separate` return; they share nothing but the inputs."""
         inputs = _Inputs.of(z, knockoffs, self.ridge)
         together = self._joint(inputs, y, random)
@@ -86,15 +80,13 @@ class Network:
         """The settings, as plain JSON values."""
         return {"kind": "network", **asdict(self)}
 
-    def _joint(
-        self, inputs: _Inputs, y: Targets, random: np.random.Generator
-    ) -> Float[np.ndarray, "neurons columns"]:
+    def _joint(self, inputs: _Inputs, y: Targets, random: np.random.Generator) -> Importances:
         wanted = _standard(y, inputs.whitened.device)
         return np.asarray(self._fit(inputs, wanted[:, None, :], random)[0])
 
     def _separate(
         self, inputs: _Inputs, y: Targets, random: np.random.Generator
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+    ) -> SeparateImportances:
         wanted = _standard(y, inputs.whitened.device)
         return np.moveaxis(self._fit(inputs, wanted[:, :, None], random), 0, 2)
 
@@ -111,7 +103,7 @@ class Network:
         samples, columns = len(y), inputs.neurons * inputs.copies
         weight = self.penalty * math.sqrt(math.log(columns + 1) * y.shape[2] / samples)
         batch = min(self.batch, samples // 2)
-        steps = min(self.steps, max(FEWEST_STEPS, self.steps * samples // MANY_ROWS))
+        steps = min(self.steps, max(FEWEST_STEPS, self.steps * samples // MANYROWS))
         optimiser = torch.optim.AdamW(
             networks.parameters(), lr=self.rate, weight_decay=1e-3, fused=True
         )
@@ -147,8 +139,8 @@ class _Inputs:
         whitening = Whitening.of(columns, ridge)
         rows = columns.reshape(len(columns), -1)
         # In place: the columns themselves are not needed again.
-        for begin in range(0, len(rows), _ROWS):
-            rows[begin : begin + _ROWS] = whitening(rows[begin : begin + _ROWS].T).T
+        for begin in range(0, len(rows), ROWS):
+            rows[begin : begin + ROWS] = whitening(rows[begin : begin + ROWS].T).T
         return cls(rows, whitening, columns.shape[2], columns.shape[3])
 
 
@@ -242,8 +234,8 @@ class _Networks(nn.Module):
         total = whitened.new_zeros(self.count, 2 * self.neurons * self.copies)
         outputs = self.last.shape[2]
         first = self.weights(whitening).detach()
-        for begin in range(0, len(whitened), _ROWS):
-            reached = (whitened[begin : begin + _ROWS] @ self.first + self.first_bias).detach()
+        for begin in range(0, len(whitened), ROWS):
+            reached = (whitened[begin : begin + ROWS] @ self.first + self.first_bias).detach()
             reached.requires_grad_()
             shape = (self.count, len(reached), outputs)
             several = outputs > 1

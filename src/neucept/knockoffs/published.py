@@ -13,6 +13,7 @@ from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.lasso import FromMoments, by_neuron
 from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
 from neucept.knockoffs.penalty import cross_validated
+from neucept.knockoffs.shapes import SeparateImportances
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class PublishedLasso(FromMoments):
 
     def fitted(
         self, parts: Sequence[Moments], copies: int, random: np.random.Generator
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+    ) -> SeparateImportances:
         """Absolute coefficients, in the units of the data."""
         order = random.permutation(len(parts[0].gram))
         coefficients = np.empty((len(order), parts[0].cross.shape[1]))

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
 
 from neucept.errors import SettingsError, near_names
 from neucept.knockoffs.lasso import Lasso
 from neucept.knockoffs.network import Network
 from neucept.knockoffs.published import PublishedLasso
+from neucept.knockoffs.shapes import Copies, Importances, Neurons, SeparateImportances, Targets
 
 
 @runtime_checkable
@@ -26,30 +26,18 @@ class Statistic(Protocol):
     """
 
     def separate(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
-    ) -> Float[np.ndarray, "neurons columns targets"]:
+        self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
+    ) -> SeparateImportances:
         """Importance for each target, from fits that see no other target; the original first."""
 
     def joint(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
-    ) -> Float[np.ndarray, "neurons columns"]:
+        self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
+    ) -> Importances:
         """Importance for all targets together; the original first."""
 
     def both(
-        self,
-        z: Float[np.ndarray, "samples neurons"],
-        knockoffs: Float[np.ndarray, "samples neurons copies"],
-        y: Float[np.ndarray, "samples targets"],
-        random: np.random.Generator,
-    ) -> tuple[Float[np.ndarray, "neurons columns"], Float[np.ndarray, "neurons columns targets"]]:
+        self, z: Neurons, knockoffs: Copies, y: Targets, random: np.random.Generator
+    ) -> tuple[Importances, SeparateImportances]:
         """What `joint` and `separate` return; cheaper where these share their fits."""
 
     def describe(self) -> dict[str, Any]:

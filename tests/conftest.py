@@ -6,6 +6,8 @@ import os
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+# No test may find what another run left behind, or leave anything in the user's cache.
+os.environ["NEUCEPT_CACHE"] = ""
 
 from pathlib import Path
 

@@ -340,6 +340,19 @@ def test_the_summary_is_one_sentence() -> None:
     )
 
 
+def test_the_summary_says_when_little_is_named() -> None:
+    found = trials({"a": [0.0, 0.0], "b": [0.0, 0.0]}, power=0.02)
+    rare = found.trials.assign(named=[0, 0, 0, 1])
+    few = Audit(rare, 0.1, {})
+    assert few.named_share == 0.25 and few.passes
+    assert few.summary() == (
+        "asked for 10 %, measured 0 % +- 0 %, finds 2 % of planted neurons, but names any for only "
+        "25 % of the planted targets: the rate is low because little is found, and says little of "
+        "what is"
+    )
+    assert "but names" not in found.summary()
+
+
 def test_an_audit_survives_its_file(everything, tmp_path) -> None:
     everything.save(tmp_path / "audit.npz")
     again = Audit.load(tmp_path / "audit.npz")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -269,3 +270,18 @@ def test_a_given_dither_and_frequencies_are_not_audited(monkeypatch, x) -> None:
     given = Asked(dither=0.3)
     assert settle(sampler.check(x), sampler, given) is given
     assert settle(sampler.check(x), sampler, Asked(aggregate="frequency")).dither == 0.0
+
+
+@pytest.mark.parametrize(("rate", "says"), [(0.01, False), (0.4, True)])
+def test_a_selection_says_where_the_level_is_not_shown_to_hold(
+    monkeypatch, rate: float, says: bool
+) -> None:
+    x = np.random.default_rng(1).standard_normal((400, 8))
+    choice, _ = chosen_with(monkeypatch, x, lambda *_: audit_with(rate))
+    asked = replace(choice.settles(ASKED), dither=0.0, floor=0.0)
+    sampler = fit_sampler(x, "gaussian")
+    (found,) = run_selection(x, x[:, :4].sum(1)[:, None], sampler, asked, "joint", seed=0)
+    assert found.selected.any()
+    assert found.settings["supported"] is not says
+    assert ("An audit does not show that the level holds here" in found.message) == says
+    assert ("measured 40 %" in found.message) == says

@@ -7,7 +7,7 @@ from designs import gaussian
 
 from neucept.errors import DataError, SettingsError
 from neucept.knockoffs import planting
-from neucept.knockoffs.planting import PLANTED, Planted, plant, score
+from neucept.knockoffs.planting import PLANTED, WHOLE, Planted, plant, score
 from neucept.knockoffs.screening import screen
 from neucept.knockoffs.selection import Selection
 
@@ -263,3 +263,16 @@ def test_scores_of_what_does_not_belong_together_are_refused() -> None:
         score(wide, planted([0]))
     with pytest.raises(DataError, match="Neuron 8 is planted and the selection has 8 neurons"):
         score(several, planted([8]))
+
+
+@pytest.mark.parametrize("kind", sorted(WHOLE))
+def test_all_neurons_matter_where_that_is_taken_for_granted(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).standard_normal((200, 8))
+    x[:, 0] = x[:, 0] > 1  # a neuron of two values
+    taken = plant(x, kind, neurons=6, seed=3)
+    monkeypatch.setattr("neucept.knockoffs.planting.WHOLE", frozenset())
+    checked = plant(x, kind, neurons=6, seed=3)
+    assert list(taken.neurons) == list(checked.neurons)
+    assert np.array_equal(taken.y, checked.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,40 @@ def test_one_that_was_cut_short_goes_on(study: Study, monkeypatch) -> None:
     pd.testing.assert_frame_equal(again, whole)
     # The layer that was finished is not measured again.
     assert len(calls) == 1 + len(study.info["layers"])
+
+
+def again(study: Study, settings: StudySettings) -> Study:
+    planted = planted_network(seed=0)
+    data = TensorDataset(planted.x, planted.labels)
+    return run_study(planted.model, data, 1, study.path, settings)
+
+
+def test_a_study_that_runs_again_keeps_its_audit_while_its_neurons_are_the_same(
+    study: Study,
+) -> None:
+    audited = audit_study(study, repeats=2, n_jobs=1)[0]
+    same = again(study, replace(QUICK, ablation_samples=30))
+    assert same.info["layers"] == audited.info["layers"]
+    assert (study.path / "audit.parquet").exists()
+    other = again(study, replace(QUICK, draws=3))
+    assert all(entry["audit"] is None for entry in other.info["layers"])
+    assert not (study.path / "audit.parquet").exists()
+    assert other.info["seconds"].keys() == study.info["seconds"].keys()
+
+
+def test_a_study_that_was_cut_short_meanwhile_is_not_audited(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neucept.study.run.discover_mechanisms", killed)
+    with pytest.raises(KeyboardInterrupt):
+        again(study, replace(QUICK, draws=3))
+    with pytest.raises(StudyError, match="was changed since it was opened"):
+        audit_study(study, repeats=2, n_jobs=1)
+    with pytest.raises(StudyError, match="is not finished"):
+        Study.open(study.path)
 
 
 def test_the_command_says_what_it_measured_and_renews_the_page(

@@ -113,16 +113,20 @@ class Work:
                 sampler,
                 seed=seed,
                 n_jobs=self.n_jobs,
-                progress=self._told(f"critical neurons of {layer}"),
             )
+            told = self._told(f"critical neurons of {layer}")
             if not pairs:
-                found = run(settled, "joint")
+                found = run(settled, "joint", progress=told)
             elif self._lasso_edges:
                 # A network for every pair would take hours on wide layers.
                 lines = replace(settled, statistic="lasso")
-                found = (*run(settled, "joint"), *run(lines, "separate"))
+                edges = self._told(f"edges of {layer}")
+                found = (
+                    *run(settled, "joint", progress=told),
+                    *run(lines, "separate", progress=edges),
+                )
             else:
-                found = run(settled, "both")
+                found = run(settled, "both", progress=told)
             return {
                 f"{name} {part}": array
                 for name, selection in zip(("node", "edge"), found, strict=False)
@@ -147,11 +151,12 @@ class Work:
         settings = repr((self.search.asked, self.search.sampler, self.search.seed))
         return digest(what, *parts, settings, version("neucept"))
 
-    def _told(self, stage: str) -> Progress | None:
+    def _told(self, stage: str, *, within: bool = False) -> Progress | None:
+        """Progress under the name of this work; with the names of its own stages `within`."""
         progress = self.progress
         if progress is None:
             return None
-        return lambda _, done, of: progress(stage, done, of)
+        return lambda own, done, of: progress(f"{stage}: {own}" if within else stage, done, of)
 
     def _sampler(self, layer: str, population: Int[np.ndarray, " everyone"]) -> Sampler:
         """The density of the whole population, whatever rows are tested."""
@@ -180,7 +185,7 @@ class Work:
                 asked,
                 repeats=max(2, self.search.audit),
                 n_jobs=self.n_jobs,
-                progress=self._told(f"choice of floor for {layer}"),
+                progress=self._told(layer, within=True),
             ).to_arrays()
 
         repeats = repr(self.search.audit)

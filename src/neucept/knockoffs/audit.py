@@ -38,6 +38,9 @@ WIDE = ("log_odds",)
 WIDE_TARGETS = 3
 """Targets of such a kind and noise in each repeat: they differ much from one another."""
 
+TELLING = 0.5
+"""With neurons named for a smaller share of the targets, a low rate says little."""
+
 LEEWAY = 1.5
 """A single kind may be so many times over the level before the audit fails."""
 
@@ -124,6 +127,11 @@ class Audit:
         """
         return self.fdr + self.fdr_error <= self.level and bool(self.kinds["passes"].all())
 
+    @property
+    def named_share(self) -> float:
+        """The share of the planted targets for which any neuron was named."""
+        return float((self.trials["named"] > 0).groupby(self.trials["kind"]).mean().mean())
+
     def joined(self, other: Audit) -> Audit:
         """One audit of the targets of both, which were planted and selected for alike.
 
@@ -147,6 +155,11 @@ class Audit:
             f"+- {np.ceil(round(100 * self.fdr_error, 6)):.0f} %, "
             f"finds {100 * self.power:.0f} % of planted neurons"
         )
+        if self.named_share < TELLING:
+            text += (
+                f", but names any for only {100 * self.named_share:.0f} % of the planted targets: "
+                "the rate is low because little is found, and says little of what is"
+            )
         if self.passes:
             return text
         worst = max(self.trials["kind"].unique(), key=lambda kind: self._wrong(kind)[0])

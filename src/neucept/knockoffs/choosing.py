@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from neucept.knockoffs.asked import Asked, is_auto
 from neucept.knockoffs.audit import FEWEST_PLANTED, LEEWAY, WIDE, Audit, cells_of, measure
+from neucept.knockoffs.remembered import remembered
 from neucept.knockoffs.sampling import Sampler
 from neucept.knockoffs.statistics import find_statistic
 from neucept.runtime import Progress, derived_seed, digest
@@ -81,7 +82,11 @@ class Choice:
 
     def settles(self, asked: Asked) -> Asked:
         """The settings with this choice, and what is to be said of it."""
-        notes = {"audit": None if self.audit is None else self.audit.to_json()}
+        audit = self.audit
+        notes = {
+            "audit": None if audit is None else audit.to_json(),
+            "supported": None if audit is None else _holds(audit),
+        }
         reasons = {"dither": self.why}
         if is_auto(asked.floor):
             reasons["floor"] = self.why
@@ -171,21 +176,25 @@ def choose(
         repeats: Of each audit, at least 2; those that choose have twice as many where the least
             floor does not do.
         n_jobs: Workers; None for one per core. The choice does not depend on it.
-        progress: Told after each finished task, with the stage "choice at dither ..." or
-            "audit at dither ...".
+        progress: Told after each finished task, with the stage "choice at dither ...", the same
+            with "a closer look", or "audit at dither ...".
 
     Returns:
         The choice. It depends on the arguments alone, and not on the targets that will be
-        selected for; a process remembers it.
+        selected for; it is remembered on disk (`remembered.folder`).
     """
     if len(sampler.screening.tested) <= FEWEST_PLANTED:
         dither, floor = UNAUDITED
         return Choice(dither, floor if is_auto(asked.floor) else asked.least, None)
     name = (asked.fdr, asked.knockoffs, asked.draws, asked.floor, asked.rows, repeats)
     key = digest(x, sampler.digest, repr(find_statistic(asked.statistic).describe()), repr(name))
-    if key not in _choices:
+
+    def compute() -> dict[str, np.ndarray]:
         trials = _Trials(x, sampler, asked, repeats, n_jobs, progress)
-        _choices[key] = trials.shown(*trials.best())
+        return trials.shown(*trials.best()).to_arrays()
+
+    if key not in _choices:
+        _choices[key] = Choice.from_arrays(remembered(key, compute))
         while len(_choices) > REMEMBERED:
             _choices.popitem(last=False)
     _choices.move_to_end(key)
@@ -247,7 +256,7 @@ class _Trials:
         seeds = [derived_seed(_SEED, name, repr(dither)) for name in ("chooses", "chooses again")]
         audits = self._measured(dither, self.floors, seeds[0], stage)
         if _first_safe(audits) > 0:
-            more = self._measured(dither, self.floors, seeds[1], stage)
+            more = self._measured(dither, self.floors, seeds[1], f"{stage}, a closer look")
             audits = [one.joined(other) for one, other in zip(audits, more, strict=True)]
         return self._noted(dither, self.floors, audits)
 

@@ -1,8 +1,8 @@
-"""Why a selection is empty, and what would change that."""
+"""Why a selection is empty or its level doubtful, and what would change that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,24 @@ def explain(contests: Sequence[Sequence[Contest]], settings: dict[str, Any]) -> 
     if leaning < fewest:
         return text + " Fewer than that are ahead: try more knockoffs, or a larger fdr."
     return text + " Try more samples, or a larger fdr."
+
+
+def unshown(settings: Mapping[str, Any]) -> str:
+    """One sentence where the audit that chose dither and floor does not support the level.
+
+    Args:
+        settings: The selection's settings.
+
+    Returns:
+        The sentence; "" where there was no audit, or one that supports the level.
+    """
+    audit = settings.get("audit")
+    if not audit or settings.get("supported", True):
+        return ""
+    return (
+        f"An audit does not show that the level holds here: {audit['summary']}. Read the neurons "
+        "as candidates, or pass more samples, a larger fdr or a dither of your own."
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from neucept.errors import DataError
 from neucept.knockoffs.asked import Asked, is_auto
 from neucept.knockoffs.contests import Draw, Work, run_draws
-from neucept.knockoffs.explain import explain
+from neucept.knockoffs.explain import explain, unshown
 from neucept.knockoffs.filter import (
     Contest,
     e_bh,
@@ -195,7 +195,7 @@ def _conclude(
         scores=spread[2],
         frequency=spread[3],
         fdr=settings["fdr"],
-        message="" if selected.any() else explain(contests, settings),
+        message=unshown(settings) if selected.any() else explain(contests, settings),
         settings={**settings, "targets": targets},
         groups=sampler.screening.groups,
         set_aside=dict(sampler.screening.set_aside),

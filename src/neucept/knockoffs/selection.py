@@ -29,7 +29,8 @@ class Selection:
             the statistic's unit; negative where they are ahead.
         frequency: Share of the draws whose own filter the neuron passes, 0 to 1.
         fdr: The level that was asked for.
-        message: Why nothing was selected and what would change that; "" otherwise.
+        message: Why nothing was selected and what would change that; where something was, and an
+            audit does not show that the level holds here, that; "" otherwise.
         settings: What was used and, where it was chosen, why; plain JSON values.
         groups: Neurons that are tested as one (correlation at least 0.99).
         set_aside: Neurons that were not tested, with the reason.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 
 from neucept.activations import Activations
 from neucept.critical import Critical, audit_layers
+from neucept.errors import StudyError
 from neucept.runtime import Checkpoints, Progress
 from neucept.study.folder import Study, Workplace
 
@@ -42,11 +45,17 @@ def audit_study(
 
     Raises:
         SettingsError: a noise or the number of repeats is out of range.
-        StudyError: another run is working in the folder.
+        StudyError: another run is working in the folder, or was cut short there.
         StorageError: the folder cannot be read or written.
     """
     place = Workplace(study.path, study.info["identity"])
+    begun = perf_counter()
     try:
+        if not place.info.get("finished"):
+            raise StudyError(
+                f"The study in '{study.path}' was changed since it was opened, and is not "
+                "finished. Run the same 'neucept run' again, then audit it."
+            )
         pieces = Checkpoints(study.path / ".pieces")
         found = audit_layers(
             Activations.open(study.path / "activations.zarr"),
@@ -61,15 +70,27 @@ def audit_study(
         table = _table(tables)
         place.write_table("audit", table)
         said = {layer: audit.to_json() for layer, audit in found.items()}
-        place.save(finished=True, layers=[_entry(entry, said) for entry in study.info["layers"]])
+        place.audited(perf_counter() - begun)
+        place.save(finished=True, layers=with_audits(place.info["layers"], said))
         pieces.clear()
     finally:
         place.close()
     return Study.open(study.path), table
 
 
-def _entry(entry: dict[str, Any], said: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {**entry, "audit": said[entry["name"]]} if entry["name"] in said else entry
+def with_audits(
+    entries: Sequence[dict[str, Any]], said: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The layers' entries of ``study.json``, with what an audit says of them.
+
+    Args:
+        entries: One for each layer.
+        said: By layer; others keep what they have.
+    """
+    return [
+        {**entry, "audit": said[entry["name"]]} if entry["name"] in said else entry
+        for entry in entries
+    ]
 
 
 def _table(tables: list[pd.DataFrame]) -> pd.DataFrame:

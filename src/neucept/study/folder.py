@@ -28,6 +28,9 @@ except ImportError:  # Windows
 FORMAT = 1
 """Version of the folder's layout. A newer one is refused, an older one read or migrated."""
 
+CRITICAL, AUDIT, AUDIT_TABLE = "critical neurons", "audit", "audit.parquet"
+"""Two stages, and what the second leaves."""
+
 KIND = "neucept study"
 """What ``study.json`` says that it is, so that a file of another program is not taken for ours."""
 
@@ -311,6 +314,22 @@ class Workplace:
         self.info["sizes"] = {**self.info.get("sizes", {}), **sizes}
         self.info["seconds"][stage] = round(seconds, 2)
         self.save()
+
+    def audits(self) -> dict[str, Any]:
+        """What ``neucept audit`` said of each layer, while the critical neurons are the same."""
+        if not self.has(AUDIT, self.info["stages"].get(CRITICAL, ""), (AUDIT_TABLE,)):
+            return {}
+        return {entry["name"]: entry["audit"] for entry in self.info.get("layers", [])}
+
+    def audited(self, seconds: float) -> None:
+        """Record that the critical neurons, as they are now, have been audited."""
+        self.finish(AUDIT, self.info["stages"][CRITICAL], seconds, (AUDIT_TABLE,))
+
+    def forget_audit(self) -> None:
+        """Remove the table of an audit of other critical neurons."""
+        (self.place / AUDIT_TABLE).unlink(missing_ok=True)
+        for part in ("stages", "seconds", "sizes"):
+            self.info[part].pop(AUDIT if part != "sizes" else AUDIT_TABLE, None)
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write one table, atomically."""

@@ -23,9 +23,10 @@ from neucept.evaluation import ablate, agreement
 from neucept.mechanisms import Mechanisms, discover_mechanisms
 from neucept.runtime import Checkpoints, Progress, digest, read_arrays, write_arrays
 from neucept.sources import class_index
+from neucept.study.auditing import with_audits
 from neucept.study.checks import check_samples
 from neucept.study.evidence import layer_entries, mechanism_tables, sample_table
-from neucept.study.folder import Study, Workplace
+from neucept.study.folder import CRITICAL, Study, Workplace
 from neucept.study.identity import (
     check_repeatable,
     check_same_outputs,
@@ -90,12 +91,15 @@ def run_study(
         run.tables(acts, mech)
         run.ablation(acts, crit)
         run.pictures(mech)
+        audits = place.audits()
+        if not audits:
+            place.forget_audit()
         place.save(
             finished=True,
             name=name or type(model).__name__,
             target={"index": index, "name": str(classes[index]) if classes else f"class {index}"},
             classes=None if classes is None else [str(c) for c in classes],
-            layers=layer_entries(acts, crit),
+            layers=with_audits(layer_entries(acts, crit), audits),
             mechanisms=_mechanisms_entry(mech, known),
             **_provenance(model, acts, index, settings),
         )
@@ -190,7 +194,7 @@ class _Run:
 
         files = ("critical.parquet", "edges.parquet", "kept.parquet", "critical.json")
         chosen = {"target": self.target, **asdict(search)}
-        self.stage("critical neurons", "capture", chosen, files, compute)
+        self.stage(CRITICAL, "capture", chosen, files, compute)
         return Critical.load(self.place.place)
 
     def mechanisms(self, acts: Activations, crit: Critical) -> Mechanisms:
@@ -209,7 +213,7 @@ class _Run:
             self.place.unfinish()
             write_arrays(path, found.to_arrays())
 
-        self.stage("mechanisms", "critical neurons", chosen, (path.name,), compute)
+        self.stage("mechanisms", CRITICAL, chosen, (path.name,), compute)
         return Mechanisms.from_arrays(read_arrays(path))
 
     def tables(self, acts: Activations, mech: Mechanisms) -> None:
@@ -252,7 +256,7 @@ class _Run:
                     self.progress("ablation", number + 1, len(cuts))
             self.place.write_table("ablation", _ablation_table(frames))
 
-        self.stage("ablation", "critical neurons", chosen, ("ablation.parquet",), compute)
+        self.stage("ablation", CRITICAL, chosen, ("ablation.parquet",), compute)
 
     def _cut(
         self, acts: Activations, crit: Critical, layer: str, mode: str, keep: bool

@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 # BLAS and torch threads inside tests; results must not depend on the machine.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned bench-decoys bench-core bench-selecting bench-speed docs wheel clean
+.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned bench-decoys bench-core bench-selecting bench-speed bench-gpu docs wheel clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -55,6 +55,9 @@ bench-selecting: $(VENV)/.compare  ## How long one selection takes; two minutes
 
 bench-speed: $(VENV)/.compare  ## The published loop beside ours, and how the time of a draw grows
 	$(BIN)/python benchmarks/speed.py
+
+bench-gpu: $(VENV)/.compare  ## The default with a GPU beside the same without; writes nothing where there is none
+	$(BIN)/python benchmarks/gpu.py
 
 docs: $(VENV)/.docs  ## The guide and the API pages, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -46,10 +46,11 @@ def main() -> None:
     for case in arguments.cases:
         selections.append(side_by_side(case, arguments.limit))
         print(selections[-1], flush=True)
+        write(selections, audits)
     for case in arguments.audits:
         audits.append({"case": case, **child("audited", case, hidden=False)})
         print(audits[-1], flush=True)
-    write(selections, audits)
+        write(selections, audits)
 
 
 def parse() -> argparse.Namespace:
@@ -164,7 +165,7 @@ def memory(before: float) -> dict[str, float]:
 
 
 def write(selections: list[dict[str, Any]], audits: list[dict[str, Any]]) -> None:
-    """The JSON and the page."""
+    """The JSON and the page; after every case, so that a run that is cut short leaves something."""
     device = torch.cuda.get_device_name()
     content: dict[str, Any] = {"device": device, "selections": selections, "audits": audits}
     content |= machine("numpy", "torch", "scikit-learn", "numba")

@@ -59,7 +59,7 @@ def test_it_tells_neurons_apart_that_nearly_move_as_one() -> None:
 
 
 def test_whitened_columns_are_nearly_uncorrelated_and_trade_with_their_columns(layer) -> None:
-    moments = np.cov(_Inputs.of(*layer, ridge=1e-6).whitened.numpy(), rowvar=False)
+    moments = np.cov(_Inputs.of(*layer, ridge=1e-6).whitened.cpu().numpy(), rowvar=False)
     # Each sample moment has an error of about 1 / sqrt(rows).
     off = moments[~np.eye(len(moments), dtype=bool)]
     assert np.sqrt(np.square(off).mean()) < 2 / np.sqrt(ROWS)

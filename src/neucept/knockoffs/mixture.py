@@ -22,6 +22,7 @@ from torch import Tensor
 
 from neucept.knockoffs.censored import below, sweep
 from neucept.knockoffs.gaussian import Gaussian
+from neucept.knockoffs.placing import device
 from neucept.runtime import generator
 
 BOUND_SHARE = 0.01
@@ -236,13 +237,9 @@ def fit_mixture(x: Matrix, seed: int = 0) -> Mixture:
     return Mixture(mean, scale, bound, weights, centres, covariances, held_out)
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _placed(z: Matrix) -> Tensor:
     """On the device, for computing."""
-    return _tensor(z).to(_device())
+    return _tensor(z).to(device())
 
 
 def _reduced(z: Matrix) -> Matrix:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neucept.knockoffs.placing import device
 from neucept.knockoffs.shapes import Copies, Importances, Neurons, SeparateImportances, Targets
 from neucept.knockoffs.whitening import ROWS, Whitening
 
@@ -146,13 +147,13 @@ class _Inputs:
 
 def _columns(z: Neurons, knockoffs: Copies) -> Float[Tensor, "samples 2 neurons columns"]:
     """Every neuron and its knockoffs as values and as ranks, of unit variance together."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place = device()
     samples, neurons, copies = knockoffs.shape
-    columns = torch.empty(samples, 2, neurons, copies + 1, device=device)
-    places = torch.linspace(0, samples * (copies + 1) - 1, QUANTILES + 1, device=device).long()
+    columns = torch.empty(samples, 2, neurons, copies + 1, device=place)
+    places = torch.linspace(0, samples * (copies + 1) - 1, QUANTILES + 1, device=place).long()
     for j in range(neurons):
         own = np.column_stack([z[:, j], knockoffs[:, j]]).astype(np.float32)
-        values = _scaled(torch.from_numpy(own).to(device))
+        values = _scaled(torch.from_numpy(own).to(place))
         # Equal steps in rank.
         steps = values.flatten().sort().values[places]
         low = torch.searchsorted(steps, values)
@@ -168,9 +169,9 @@ def _scaled(values: Tensor) -> Tensor:
     return centred / centred.square().mean().sqrt().clamp(min=1e-12)
 
 
-def _standard(y: Targets, device: torch.device) -> Tensor:
+def _standard(y: Targets, place: torch.device) -> Tensor:
     scaled = (y - y.mean(0)) / y.std(0)
-    return torch.from_numpy(scaled.astype(np.float32)).to(device)
+    return torch.from_numpy(scaled.astype(np.float32)).to(place)
 
 
 class _Networks(nn.Module):
@@ -202,8 +203,8 @@ class _Networks(nn.Module):
             normal(count, hidden, outputs, fan=10 * hidden),
             torch.zeros(count, 1, outputs),
         ]
-        device = inputs.whitened.device
-        return cls(neurons, copies, count, [layer.clone().to(device) for layer in layers])
+        place = inputs.whitened.device
+        return cls(neurons, copies, count, [layer.clone().to(place) for layer in layers])
 
     def forward(self, whitened: Tensor) -> Float[Tensor, "networks rows outputs"]:
         return self._above(whitened @ self.first + self.first_bias)

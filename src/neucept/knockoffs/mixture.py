@@ -111,7 +111,7 @@ class Mixture:
         Gimenez and Zou (2019) for several copies.
         """
         z = self._latent(x, random)
-        own = _chosen(self._fit.log_densities(_tensor(z)).numpy(), random)
+        own = self._components_of(z, random)
         drawn = np.empty((*z.shape, copies))
         for k, component in enumerate(self.components):
             drawn[own == k] = component.knockoffs(z[own == k], copies, random)
@@ -184,6 +184,12 @@ class Mixture:
     def _precisions(self) -> Float[np.ndarray, "components neurons neurons"]:
         return np.asarray(np.linalg.inv(self.covariances))
 
+    def _components_of(self, z: Matrix, random: np.random.Generator) -> Int[np.ndarray, " samples"]:
+        """Draw the component of each row, given its values."""
+        if len(self.weights) == 1:
+            return np.zeros(len(z), dtype=np.int64)
+        return _chosen(self._fit.log_densities(_tensor(z)).numpy(), random)
+
     def _latent(self, x: Matrix, random: np.random.Generator) -> Matrix:
         """The scaled activations, with latent values where a neuron is at its bound."""
         z = (x - self.mean) / self.scale
@@ -193,7 +199,7 @@ class Mixture:
         bound = (self.bound - self.mean) / self.scale
         z = below(z, at, bound, random)
         for _ in range(SWEEPS):
-            own = _chosen(self._fit.log_densities(_tensor(z)).numpy(), random)
+            own = self._components_of(z, random)
             sweep(z, at, bound, own, self.centres, self._precisions, random)
         return z
 

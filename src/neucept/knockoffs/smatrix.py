@@ -10,6 +10,9 @@ from neucept.errors import DataError
 
 _BLOCK = 64
 
+_EXACT = 4
+"""Sweeps after which the inverse is computed anew; until then rounding gathers, some 1e-15."""
+
 
 def mvr(
     correlation: Float[np.ndarray, "neurons neurons"],
@@ -41,16 +44,18 @@ def mvr(
     section 3, extended here to several copies (feasible set: Gimenez and Zou, 2019).
     """
     neurons = len(correlation)
-    least = float(np.linalg.eigvalsh(correlation)[0])
-    if not least > 0:
+    eigenvalues = np.linalg.eigvalsh(correlation)
+    if not eigenvalues[0] > 0:
         raise DataError(
-            f"The correlation matrix has the eigenvalue {least:.3g}, so it is not positive "
-            "definite. Shrink it, or leave out neurons that others determine."
+            f"The correlation matrix has the eigenvalue {eigenvalues[0]:.3g}, so it is not "
+            "positive definite. Shrink it, or leave out neurons that others determine."
         )
-    s = np.full(neurons, min(1.0, 0.5 * least * (copies + 1) / copies))
+    s = np.full(neurons, _best_equal(eigenvalues, copies))
     before = np.inf
-    for _ in range(most_sweeps):
-        inverse = _inverse((copies + 1) * correlation - copies * np.diag(s))
+    inverse = np.empty_like(correlation)
+    for sweep in range(most_sweeps):
+        if sweep % _EXACT == 0:
+            inverse = _inverse((copies + 1) * correlation - copies * np.diag(s))
         value = float(np.trace(inverse) + copies * np.sum(1.0 / s))
         if before - value <= tolerance * value:
             break
@@ -76,6 +81,19 @@ def mvr_objective(
     if eigenvalues[0] <= 0 or s.min() <= 0:
         return float("inf")
     return float(np.sum(1.0 / eigenvalues) + copies * np.sum(1.0 / s))
+
+
+def _best_equal(eigenvalues: Float[np.ndarray, " neurons"], copies: int) -> float:
+    """The best S with equal entries: where the objective's slope in them changes its sign."""
+    low, high = 0.0, float(eigenvalues[0]) * (copies + 1) / copies
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        rest = (copies + 1) * eigenvalues - copies * middle
+        if rest[0] <= 0 or np.sum(rest**-2.0) > len(eigenvalues) / middle**2:
+            high = middle
+        else:
+            low = middle
+    return low
 
 
 def _solve_block(

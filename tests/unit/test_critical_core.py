@@ -52,6 +52,19 @@ def test_the_core_is_what_the_target_needs_and_not_its_trifles(
     assert len(core) <= 7
 
 
+def test_steps_are_judged_by_trees_where_targets_are_few() -> None:
+    """Networks blur steps: they know less of the layer, and would call a smaller core enough."""
+    x = layer(3000)
+    steps = (x[:, PLANTED] > 0) @ WEIGHTS
+    alone = find_core(x, steps[:, None], EVERY)
+    # The same target four times is too many for trees.
+    blurred = find_core(x, np.repeat(steps[:, None], 4, axis=1), EVERY)
+    assert alone.known > 0.98 and blurred.known < 0.9
+    assert set(PLANTED[:6]) >= set(alone.core()) >= set(PLANTED[:4])
+    kept = alone.kept[len(alone.core())]
+    assert 0.9 <= kept <= 1
+
+
 def test_the_curve_agrees_with_a_regression_on_other_rows(linear: CoreCurve) -> None:
     fit, test = layer(4000, seed=1), layer(4000, seed=2)
     for size in linear.measured[1:]:

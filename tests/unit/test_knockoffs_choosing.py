@@ -130,6 +130,18 @@ def test_between_a_high_floor_and_dither_power_decides(monkeypatch, x) -> None:
     assert looks == [(0.0, -1.0), (0.0, -1.0), (0.2, -1.0), (0.2, 0.03)]
 
 
+def test_power_for_targets_like_a_class_score_decides(monkeypatch, x) -> None:
+    def audit(dither: float, floor: float, shown: bool) -> Audit:
+        holds = floor >= (0.2 if dither == 0 else 0.03)
+        found = audit_with(0.0 if holds else 0.5, kinds=("relu", "max", "log_odds"))
+        power = {"relu": 0.9 if dither else 0.5, "max": 0.9 if dither else 0.5}
+        power["log_odds"] = 0.3 if dither else 0.4
+        return replace(found, trials=found.trials.assign(power=found.trials["kind"].map(power)))
+
+    choice, _ = chosen_with(monkeypatch, x, audit)
+    assert (choice.dither, choice.floor) == (0.0, 0.2)
+
+
 def test_fresh_targets_can_raise_it(monkeypatch, x) -> None:
     choice, looks = chosen_with(
         monkeypatch,

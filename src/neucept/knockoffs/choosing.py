@@ -76,7 +76,7 @@ class Choice:
         if _holds(self.audit):
             return (
                 "the least tried at which the level holds for planted targets; where several "
-                "dithers were tried, the one that finds most"
+                "dithers were tried, the one that finds most of targets like a class score"
             )
         return "the most that is tried; planted targets do not show that the level holds"
 
@@ -165,8 +165,9 @@ def choose(
 
     Targets of all kinds are planted, and selected for without dither. The least floor is taken
     from which on the share of wrong neurons stays well under the level, and for no kind far
-    over it; where that is a high one or there is none, dither is tried too, and what has most power
-    is taken. It is then audited again, on fresh targets, and raised while these do not support it.
+    over it; where that is a high one or there is none, dither is tried too, and what finds most
+    of targets like a class score is taken. It is then audited again, on fresh targets, and raised
+    while these do not support it.
 
     Args:
         x: Activations, as `sampler.check` returns them.
@@ -219,14 +220,14 @@ class _Trials:
         return FLOORS if is_auto(self.asked.floor) else (self.asked.least,)
 
     def best(self) -> tuple[int, int]:
-        """Which dither and floor look safe and have most power; the largest where none do."""
+        """Which dither and floor look safe and find most; the largest where none do."""
         found: list[tuple[float, int, int]] = []
         for place, dither in enumerate(DITHERS):
             audits = self._choosing(dither)
             safe = _first_safe(audits)
             if safe == len(audits):
                 continue
-            found.append((audits[safe].power, place, safe))
+            found.append((_finds(audits[safe]), place, safe))
             # A floor that was given is no reason to look further.
             if self.floors[safe] <= LOW or not is_auto(self.asked.floor):
                 break
@@ -301,6 +302,12 @@ def _safe(audit: Audit) -> bool:
     if (alike > WIDE_MARGIN * audit.level).any() or audit.fdr > MARGIN * audit.level:
         return False
     return _even(audit)
+
+
+def _finds(audit: Audit) -> float:
+    """Power for targets most like a class score: noise drowns their many small effects first."""
+    alike = audit.trials.loc[audit.trials["kind"].isin(WIDE), "power"]
+    return audit.power if alike.empty else float(alike.mean())
 
 
 def _holds(audit: Audit) -> bool:

@@ -52,8 +52,8 @@ def select(
             which are slower.
         dither: Standard deviation of the noise that each draw adds to a target, in units of the
             target's own; "auto" is the least of `choosing.DITHERS` at which an audit of these
-            neurons keeps the level, or of several the one that finds most. That takes minutes,
-            once for a layer in a process; `settings` tells what it showed.
+            neurons keeps the level, or of several the one that finds most of targets like a class
+            score. That takes minutes, once for a layer; `settings` tells what it showed.
         floor: Share of the largest importance under which no neuron is named; "auto" is the least
             of `choosing.FLOORS` at which the same audit keeps the level, and 0 where a dither is
             given.

@@ -89,7 +89,7 @@ def test_the_least_floor_that_holds_is_taken(monkeypatch, x, least: float) -> No
 
 
 def test_a_floor_below_one_that_fails_is_not_trusted(monkeypatch, x) -> None:
-    rates = dict(zip(FLOORS, (0.0, 0.3, *[0.0] * 6), strict=True))
+    rates = dict(zip(FLOORS, (0.0, 0.3, *[0.0] * 7), strict=True))
     choice, _ = chosen_with(monkeypatch, x, lambda dither, floor, _: audit_with(rates[floor]))
     assert choice.floor == 0.08
 

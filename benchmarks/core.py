@@ -37,6 +37,9 @@ LAYERS = {"resnet20:layer2": 0.03, "resnet20:layer3": 0.03, "lenet:7": 0.16, "le
 """And the floor that audits chose for each, as `docs/benchmarks/precision.md` has it."""
 
 KEEP = 0.9
+PLANTED_FLOOR = 0.08
+"""Low enough that planted neurons of little weight are candidates for a core."""
+
 
 PLANTED_NEURONS = 16
 FADING = 0.9
@@ -102,7 +105,7 @@ def target(x: np.ndarray, kind: str, layer: str) -> tuple[np.ndarray, np.ndarray
 def on_planted(x: np.ndarray, kind: str, layer: str) -> dict:
     y, truth = target(x, kind, layer)
     first, second = halves(len(x))
-    found, core, seconds = core_of(x[first], y[first], LAYERS[layer], derived_seed(0, layer, kind))
+    found, core, seconds = core_of(x[first], y[first], PLANTED_FLOOR, derived_seed(0, layer, kind))
     # Without noise the layer tells what the planted neurons tell, and of these few the judges miss
     # least.
     judge, _ = best_judge(x, y, truth, first[::2], first[1::2])

@@ -52,3 +52,14 @@ def test_each_row_by_its_own_component() -> None:
     spreads = [z[component == k].std() for k in range(2)]
     np.testing.assert_allclose(means, [-3, -6], atol=0.05)
     np.testing.assert_allclose(spreads, [1, 0.1], rtol=0.05)
+
+
+@pytest.mark.parametrize("bound", [np.nan, -1e200])
+def test_what_cannot_be_drawn_ends(bound: float) -> None:
+    """No proposal is ever accepted there, so none may be waited for."""
+    z = np.zeros((5, 1))
+    at = np.ones((5, 1), dtype=bool)
+    random = np.random.default_rng(0)
+    centres, precisions = np.zeros((1, 1)), np.ones((1, 1, 1))
+    sweep(z, at, np.array([bound]), np.zeros(5, dtype=int), centres, precisions, random)
+    assert np.array_equal(z[:, 0], np.full(5, bound), equal_nan=True)

@@ -103,6 +103,9 @@ def _lower(cut: float, random: np.random.Generator) -> float:
 
     Source: Robert (1995), "Simulation of truncated normal variables", section 2.
     """
+    if not math.isfinite(cut * cut):
+        # Nothing is left to draw, or nothing is known: no proposal would ever be accepted.
+        return cut
     if cut > 0:
         drawn = random.standard_normal()
         while drawn > cut:

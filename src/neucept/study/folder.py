@@ -319,7 +319,8 @@ class Workplace:
         """What ``neucept audit`` said of each layer, while the critical neurons are the same."""
         if not self.has(AUDIT, self.info["stages"].get(CRITICAL, ""), (AUDIT_TABLE,)):
             return {}
-        return {entry["name"]: entry["audit"] for entry in self.info.get("layers", [])}
+        entries = self.info.get("layers", [])
+        return {entry["name"]: entry["audit"] for entry in entries if entry.get("audit")}
 
     def audited(self, seconds: float) -> None:
         """Record that the critical neurons, as they are now, have been audited."""

@@ -283,7 +283,7 @@ METHODS: dict[str, Method] = {
     "default": default,
 }
 
-VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 4, "choice": 5}
+VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 5, "choice": 6}
 """Raised when a method changes, so that its pieces are measured again."""
 
 

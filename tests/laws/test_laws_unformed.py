@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from designs import gaussian
@@ -12,7 +14,6 @@ from neucept.knockoffs.moments import Moments, fold_moments, fold_rows
 from neucept.knockoffs.unformed import Unformed, wishart_root
 
 DRAWS = 1000
-ROWS = fold_rows(150, 3)
 
 
 def layer(samples: int, neurons: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -23,29 +24,36 @@ def layer(samples: int, neurons: int = 6) -> tuple[np.ndarray, np.ndarray]:
     return x, np.c_[y, y @ [1.0, -1.0]]
 
 
-def in_a_row(parts: list[Moments]) -> np.ndarray:
+def in_a_row(parts: Iterable[Moments]) -> np.ndarray:
     names = ("means", "target_means", "gram", "cross", "power")
     return np.concatenate([getattr(part, name).ravel() for part in parts for name in names])
 
 
-def both_ways(copies: int, dither: float) -> tuple[np.ndarray, np.ndarray]:
-    x, y = layer(150)
+def both_ways(copies: int, dither: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    x, y = layer(samples)
+    rows = fold_rows(samples, 3)
     law = fit_gaussian(x)
     spread = dither * y.std(0)
-    unformed = Unformed.of(x, y, ROWS, law.affine(copies), spread)
+    unformed = Unformed.of(x, y, rows, law.affine(copies), spread)
     random = np.random.default_rng(1)
     direct, formed = [], []
     for _ in range(DRAWS):
-        direct.append(in_a_row(unformed.draw(random)))
+        direct.append(in_a_row(unformed.drawn(random)))
         drawn = np.moveaxis(law.knockoffs(x, copies, random), 2, 1).reshape(len(x), -1)
         shaken = y + spread * random.standard_normal(y.shape)
-        formed.append(in_a_row(fold_moments([x, drawn], shaken, ROWS)))
+        formed.append(in_a_row(fold_moments([x, drawn], shaken, rows)))
     return np.array(direct), np.array(formed)
 
 
-@pytest.mark.parametrize(("copies", "dither"), [(1, 0.0), (3, 0.5)])
-def test_means_and_covariances_are_those_of_formed_knockoffs(copies: int, dither: float) -> None:
-    direct, formed = both_ways(copies, dither)
+@pytest.mark.parametrize(
+    ("copies", "dither", "samples"),
+    # Many rows; fewer than neurons, targets and knockoffs; fewer than neurons and targets.
+    [(1, 0.0, 150), (3, 0.5, 150), (3, 0.5, 60), (1, 0.0, 45), (1, 0.0, 24), (2, 0.5, 21)],
+)
+def test_means_and_covariances_are_those_of_formed_knockoffs(
+    copies: int, dither: float, samples: int
+) -> None:
+    direct, formed = both_ways(copies, dither, samples)
     spread = formed.std(0)
     moves = spread > 1e-9 * np.abs(formed).max(0)
     np.testing.assert_allclose(direct[:, ~moves], formed[:, ~moves], rtol=1e-6, atol=1e-8)
@@ -93,14 +101,3 @@ def test_selected_sets_are_those_of_formed_knockoffs(
     assert apart < np.abs(direct.frequency - again.frequency).mean() + error
     clear = np.abs(formed.frequency - 0.5) > 4 * error
     np.testing.assert_array_equal(direct.selected[clear], formed.selected[clear])
-
-
-def test_with_few_rows_knockoffs_are_formed() -> None:
-    x, y = layer(45)
-    law = fit_gaussian(x).affine(1)
-    # 15 rows in each part do not exceed 6 neurons, 3 targets and 6 knockoffs.
-    assert Unformed.of(x, y, fold_rows(45, 3), law, np.zeros(3)) is None
-    assert Unformed.of(x, y, fold_rows(45, 2), law, np.zeros(3)) is not None
-    assert Unformed.of(x, y, fold_rows(45, 2), law, np.ones(3)) is not None
-    thrice = fit_gaussian(x).affine(3)
-    assert Unformed.of(x, y, fold_rows(45, 2), thrice, np.zeros(3)) is None

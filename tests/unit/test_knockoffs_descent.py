@@ -42,7 +42,7 @@ def test_a_fit_that_stops_early_stops_where_scikit_learns_does(
 ) -> None:
     x, y = data()
     for t, alpha in enumerate([5e-5, 0.05, 50.0]):
-        fits = Fits(moments(x, y[:, t : t + 1]), Effort(tolerance, sweeps))
+        fits = Fits(moments(x, y[:, t : t + 1]), Effort(tolerance, sweeps), sweeps_only=True)
         fits.lower(np.array([alpha]))
         fitted = Lasso(alpha=alpha, tol=tolerance, max_iter=sweeps).fit(x, y[:, t])
         np.testing.assert_allclose(fits.weights[0], fitted.coef_, rtol=1e-9, atol=1e-12)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, near_root, together
+from neucept.knockoffs.moments import Folds, Moments, fold_moments, fold_rows, near_root
 
 
 def of(x: np.ndarray, y: np.ndarray) -> Moments:
@@ -28,17 +28,13 @@ def test_folds_partition_the_rows_and_add_up(data, contiguous: bool) -> None:
     rows = fold_rows(37, 5, contiguous=contiguous)
     assert sorted(np.concatenate([np.arange(37)[fold] for fold in rows])) == list(range(37))
     parts = fold_moments([x[:, :2], x[:, 2:]], y, rows)
-    whole = together(parts)
+    folds = Folds.of(parts)
+    whole = folds.whole
+    assert folds.parts[0].gram.dtype == np.float32
     same(whole, of(x, y))
     kept = np.ones(37, dtype=bool)
     kept[rows[2]] = False
     same(whole.minus(parts[2]), of(x[kept], y[kept]))
-
-
-def test_arranged(data) -> None:
-    x, y = data
-    order, scale = np.array([3, 0, 4, 1, 2]), np.arange(1.0, 6.0)
-    same(of(x, y).arranged(order, scale), of((x / scale)[:, order], y))
 
 
 @pytest.mark.parametrize("singular", [False, True])

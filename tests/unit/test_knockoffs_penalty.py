@@ -7,7 +7,7 @@ from sklearn.linear_model import LassoCV
 from sklearn.model_selection import PredefinedSplit
 
 from neucept.knockoffs.descent import Effort
-from neucept.knockoffs.moments import fold_moments, fold_rows, together
+from neucept.knockoffs.moments import Folds, fold_moments, fold_rows
 from neucept.knockoffs.penalty import cross_validated, penalty_grid
 
 EFFORT = Effort(1e-6, 10_000)
@@ -26,18 +26,14 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def chosen(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    parts = fold_moments([x], y, ROWS)
-    whole = together(parts)
-    grid = penalty_grid(whole, 20, 1e-4)
-    return grid, *cross_validated(parts, whole, grid, EFFORT)
+    folds = Folds.of(fold_moments([x], y, ROWS))
+    grid = penalty_grid(np.abs(folds.whole.cross).max(0) / 600, 20, 1e-4)
+    return grid, *cross_validated(folds, grid, EFFORT)
 
 
-def test_grid_starts_where_the_first_coefficient_appears(data) -> None:
-    x, y = data
-    grid = penalty_grid(fold_moments([x], y, [slice(None)])[0], 5, 1e-2)
-    largest = np.abs(x.T @ (y - y.mean(0))).max(0) / 600
-    np.testing.assert_allclose(grid[:, 0], largest)
-    np.testing.assert_allclose(grid[:, -1], 1e-2 * largest)
+def test_the_grid_is_even_on_the_log_scale() -> None:
+    grid = penalty_grid(np.array([2.0, 30.0]), 3, 1e-2)
+    np.testing.assert_allclose(grid, [[2, 0.2, 0.02], [30, 3, 0.3]])
 
 
 def test_the_penalty_is_scikit_learns(data) -> None:
@@ -62,6 +58,18 @@ def test_the_choice_does_not_depend_on_the_order_of_columns_or_on_other_targets(
     np.testing.assert_allclose(start[order], moved, atol=1e-2)
     _, alone, _ = chosen(x, y[:, 2:3])
     assert alone[0] == pytest.approx(alphas[2])
+
+
+def test_order_and_scale_are_those_of_columns_that_were_arranged_before(data) -> None:
+    x, y = data
+    folds = Folds.of(fold_moments([x], y, ROWS))
+    order, scale = np.random.default_rng(1).permutation(30), np.geomspace(0.1, 10, 30)
+    grid = penalty_grid(np.abs(folds.whole.cross / scale[:, None]).max(0) / 600, 20, 1e-4)
+    alphas, start = cross_validated(folds, grid, EFFORT, order=order, scale=scale)
+    before = Folds.of(fold_moments([(x / scale)[:, order]], y, ROWS))
+    wanted, arranged = cross_validated(before, grid, EFFORT)
+    np.testing.assert_allclose(alphas, wanted)
+    np.testing.assert_allclose(start[order], arranged, atol=1e-2)
 
 
 def test_a_target_may_be_exactly_linear(data) -> None:

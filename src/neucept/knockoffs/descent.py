@@ -7,12 +7,18 @@ from typing import Any, no_type_check
 
 import numba
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from neucept.knockoffs.moments import Moments
 
 _BLOCK = 32
 """Rows of the Gram matrix that are read once for all targets."""
+
+_SWEEPS_FIRST = 5
+"""Sweeps at least before a target's support is solved for."""
+
+_TRIES = 4
+"""How often the way to that solution is halved, less one."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,11 @@ class Fits:
     Coordinate descent looks at a data set through its inner products only, so from these it takes
     the steps that scikit-learn's takes on the rows. All targets go down together: a row of the Gram
     matrix is read once for all of them, and where columns are many that is what takes the time.
+    Where sweeps have cost a target as much as solving for its whole support at once, that is done,
+    and kept if it lowers the objective: sweeps find the support soon, and its values late.
 
     Attributes:
-        moments: Of the rows to fit.
-        weights: Coefficients where the fits stand, targets x columns.
+        weights: Coefficients where the fits stand, of the scaled columns, targets x columns.
     """
 
     def __init__(
@@ -46,7 +53,10 @@ class Fits:
         effort: Effort,
         start: Float[np.ndarray, "columns targets"] | None = None,
         *,
+        order: Int[np.ndarray, " columns"] | None = None,
+        scale: Float[np.ndarray, " columns"] | None = None,
         single: bool = False,
+        sweeps_only: bool = False,
     ) -> None:
         """Begin at coefficients of zero, or others.
 
@@ -54,13 +64,22 @@ class Fits:
             moments: Of the rows to fit.
             effort: When a fit stops.
             start: Coefficients to begin with.
+            order: In which the columns take turns; None for as they stand.
+            scale: What each column is divided by; None for nothing.
             single: Compute in single precision, which is enough to choose a penalty.
+            sweeps_only: Nothing but sweeps, so that fits that stop early are scikit-learn's too.
         """
         kind: type[np.floating[Any]] = np.float32 if single else np.float64
-        self.moments = moments
+        self._rows, self._power = moments.rows, moments.power
+        self._means, self._target_means = moments.means, moments.target_means
         self.effort = effort
-        self._gram = np.ascontiguousarray(moments.gram, dtype=kind)
-        self._cross = np.ascontiguousarray(moments.cross.T, dtype=kind)
+        self._order = np.arange(len(moments.gram)) if order is None else order
+        self._sweeps_only = sweeps_only
+        self._scale = np.ones(len(moments.gram)) if scale is None else scale
+        self._gram = np.array(moments.gram, dtype=kind)
+        self._gram /= self._scale.astype(kind)
+        self._gram /= self._scale.astype(kind)[:, None]
+        self._cross = np.ascontiguousarray((moments.cross / self._scale[:, None]).T, dtype=kind)
         self.weights = np.zeros_like(self._cross)
         # What the target's inner products with the columns are short of in the fit.
         self._left = self._cross.copy()
@@ -82,13 +101,15 @@ class Fits:
         _descend(
             self._gram,
             self._cross,
-            self.moments.power,
+            self._power,
             self.weights,
             self._left,
-            (alphas * self.moments.rows).astype(self._gram.dtype),
+            (alphas * self._rows).astype(self._gram.dtype),
             np.ones(len(alphas), dtype=bool) if wanted is None else wanted.copy(),
+            self._order,
             self.effort.tolerance,
             self.effort.most_sweeps,
+            self._sweeps_only,
         )
 
     def errors(self, part: Moments) -> Float[np.ndarray, " targets"]:
@@ -97,11 +118,12 @@ class Fits:
         Args:
             part: Moments of those rows, about their own means.
         """
-        weights = self.weights.astype(np.float64)
+        weights = self.weights / self._scale
         within = part.power - 2 * np.einsum("tc,ct->t", weights, part.cross)
-        within += np.einsum("tc,tc->t", weights @ part.gram, weights)
-        shift = part.target_means - self.moments.target_means
-        shift = shift - weights @ (part.means - self.moments.means)
+        reached = weights.astype(part.gram.dtype) @ part.gram
+        within += np.einsum("tc,tc->t", reached, weights)
+        shift = part.target_means - self._target_means
+        shift = shift - weights @ (part.means - self._means)
         return np.asarray(within / part.rows + shift**2)
 
 
@@ -115,18 +137,23 @@ def _descend(
     left: np.ndarray,
     limits: np.ndarray,
     running: np.ndarray,
+    order: np.ndarray,
     tolerance: float,
     most: int,
+    sweeps_only: bool,
 ) -> None:
     """Sweeps of cyclic coordinate descent until each target's duality gap is small.
 
     Source: Friedman, Hastie, Tibshirani (2010), "Regularization paths for generalized linear
     models via coordinate descent"; when to stop is scikit-learn's rule, so that also fits that stop
-    early are the same.
+    early are the same where nothing but sweeps is asked for. Solving for the support: Lee, Battle,
+    Raina, Ng (2006), "Efficient sparse coding algorithms".
     """
     targets = len(weights)
     largest = np.zeros(targets)
     moved = np.zeros(targets)
+    spent = np.zeros(targets)
+    failed = np.zeros(targets)
     for t in range(targets):
         if running[t]:
             gap = _gap(weights[t], left[t], cross[t], powers[t], limits[t])
@@ -137,15 +164,25 @@ def _descend(
         largest[:] = 0.0
         moved[:] = 0.0
         for start in range(0, len(gram), _BLOCK):
-            rows = gram[start : start + _BLOCK]
+            turn = order[start : start + _BLOCK]
             for t in range(targets):
                 if running[t]:
-                    far, high = _solve(rows, start, weights[t], left[t], limits[t])
+                    far, high, steps = _solve(gram, turn, weights[t], left[t], limits[t])
                     moved[t] = max(moved[t], far)
                     largest[t] = max(largest[t], high)
+                    spent[t] += steps * len(gram)
         for t in range(targets):
+            if not running[t]:
+                continue
             settled = moved[t] <= tolerance * largest[t] or sweep == most - 1
-            if running[t] and settled:
+            if not sweeps_only and sweep + 1 >= _SWEEPS_FIRST:
+                price = np.count_nonzero(weights[t]) ** 3 / 6 * (1 + failed[t])
+                if spent[t] >= price:
+                    spent[t] = 0.0
+                    solved = _solve_support(gram, weights[t], left[t], cross[t], limits[t])
+                    failed[t] = 0 if solved else failed[t] + 1
+                    settled = settled or solved
+            if settled:
                 gap = _gap(weights[t], left[t], cross[t], powers[t], limits[t])
                 running[t] = gap > tolerance * powers[t]
 
@@ -153,18 +190,23 @@ def _descend(
 @numba.njit(nogil=True, cache=True)
 @no_type_check
 def _solve(
-    rows: np.ndarray,
-    start: int,
+    gram: np.ndarray,
+    turn: np.ndarray,
     weights: np.ndarray,
     left: np.ndarray,
     limit: np.floating[Any],
-) -> tuple[float, float]:
-    """Solve for some coefficients in turn; the largest step, and the largest coefficient."""
+) -> tuple[float, float, int]:
+    """Solve for some coefficients in turn.
+
+    Returns:
+        The largest step, the largest coefficient, and how many steps there were.
+    """
     moved = 0.0
     largest = 0.0
-    for k in range(len(rows)):
-        j = start + k
-        curvature = rows[k, j]
+    steps = 0
+    for j in turn:
+        row = gram[j]
+        curvature = row[j]
         old = weights[j]
         pull = left[j] + old * curvature
         excess = abs(pull) - limit
@@ -178,10 +220,74 @@ def _solve(
         largest = max(largest, abs(weights[j]))
         if step != 0:
             moved = max(moved, abs(step))
-            row = rows[k]
+            steps += 1
             for i in range(len(left)):
                 left[i] -= step * row[i]
-    return moved, largest
+    return moved, largest, steps
+
+
+@numba.njit(nogil=True, cache=True)
+@no_type_check
+def _solve_support(
+    gram: np.ndarray,
+    weights: np.ndarray,
+    left: np.ndarray,
+    cross: np.ndarray,
+    limit: np.floating[Any],
+) -> bool:
+    """Solve for all coefficients other than 0 at once, their signs as they are.
+
+    One whose sign would change becomes 0. Where that does not lower the objective, half of the way
+    may do, or half of that.
+
+    Returns:
+        Whether anything was changed.
+    """
+    support = np.flatnonzero(weights)
+    size = len(support)
+    if size == 0:
+        return False
+    ridge = 100 * np.finfo(gram.dtype).eps
+    system = np.empty((size, size), gram.dtype)
+    right = np.empty(size, gram.dtype)
+    for a in range(size):
+        row = gram[support[a]]
+        for b in range(size):
+            system[a, b] = row[support[b]]
+        system[a, a] *= 1 + ridge
+        right[a] = left[support[a]] - limit * np.sign(weights[support[a]])
+    steps = np.linalg.solve(system, right)
+    before = _objective(weights, left, cross, limit)
+    for _ in range(_TRIES):
+        new, rest = weights.copy(), left.copy()
+        for a in range(size):
+            j = support[a]
+            new[j] += steps[a]
+            if new[j] * weights[j] <= 0:
+                new[j] = 0
+            step = new[j] - weights[j]
+            row = gram[j]
+            for i in range(len(rest)):
+                rest[i] -= step * row[i]
+        if _objective(new, rest, cross, limit) < before:
+            weights[:] = new
+            left[:] = rest
+            return True
+        steps /= 2
+    return False
+
+
+@numba.njit(nogil=True, cache=True)
+@no_type_check
+def _objective(
+    weights: np.ndarray, left: np.ndarray, cross: np.ndarray, limit: np.floating[Any]
+) -> float:
+    """Half the sum of squares with the penalty `limit`, less what it is without coefficients."""
+    value = 0.0
+    for j in range(len(weights)):
+        if weights[j] != 0:
+            value += limit * abs(weights[j]) - 0.5 * weights[j] * (cross[j] + left[j])
+    return value
 
 
 @numba.njit(nogil=True, cache=True)

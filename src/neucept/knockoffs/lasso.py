@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neucept.knockoffs.descent import Effort, Fits
-from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
+from neucept.knockoffs.moments import Folds, fold_moments, fold_rows
 from neucept.knockoffs.penalty import cross_validated, penalty_grid
 from neucept.knockoffs.shapes import Copies, Importances, Neurons, SeparateImportances, Targets
 
@@ -58,13 +57,11 @@ class FromMoments(SeparateFits):
         """The rows whose moments it wants, part by part."""
 
     @abstractmethod
-    def fitted(
-        self, parts: Sequence[Moments], copies: int, random: np.random.Generator
-    ) -> SeparateImportances:
+    def fitted(self, folds: Folds, copies: int, random: np.random.Generator) -> SeparateImportances:
         """Importance for each target.
 
         Args:
-            parts: Moments of the rows of each part, of neurons and all first copies, all second
+            folds: Moments of the rows of each part, of neurons and all first copies, all second
                 ones and so on, and of targets.
             copies: Knockoffs of each neuron.
             random: Where the order of the columns comes from.
@@ -76,7 +73,8 @@ class FromMoments(SeparateFits):
         """One fit for each target; none sees another target."""
         samples, neurons, copies = knockoffs.shape
         flat = np.moveaxis(knockoffs, 2, 1).reshape(samples, copies * neurons)
-        return self.fitted(fold_moments([z, flat], y, self.fold_rows(samples)), copies, random)
+        folds = Folds.of(fold_moments([z, flat], y, self.fold_rows(samples)))
+        return self.fitted(folds, copies, random)
 
 
 @dataclass(frozen=True)
@@ -106,25 +104,21 @@ class Lasso(FromMoments):
         """Every so many-th row is of one fold."""
         return fold_rows(samples, self.folds)
 
-    def fitted(
-        self, parts: Sequence[Moments], copies: int, random: np.random.Generator
-    ) -> SeparateImportances:
+    def fitted(self, folds: Folds, copies: int, random: np.random.Generator) -> SeparateImportances:
         """Absolute coefficients, for targets in units of their spread."""
-        whole = together(parts)
+        whole = folds.whole
         spread = np.diag(whole.gram).reshape(copies + 1, -1).mean(0) / whole.rows
         scale = np.tile(np.sqrt(spread), copies + 1)
         order = random.permutation(len(scale))
-        units = np.sqrt(whole.power / whole.rows)
-        parts = [part.arranged(order, scale).in_units(units) for part in parts]
-        whole = whole.arranged(order, scale).in_units(units)
-        grid = penalty_grid(whole, self.penalties, self.least_penalty)
+        folds = folds.in_units(np.sqrt(whole.power / whole.rows))
+        whole = folds.whole
+        largest = np.abs(whole.cross / scale[:, None]).max(0) / whole.rows
+        grid = penalty_grid(largest, self.penalties, self.least_penalty)
         effort = Effort(self.tolerance, self.most_iterations)
-        alphas, start = cross_validated(parts, whole, grid, effort)
-        fits = Fits(whole, effort, start)
+        alphas, start = cross_validated(folds, grid, effort, order=order, scale=scale)
+        fits = Fits(whole, effort, start, order=order, scale=scale)
         fits.lower(alphas)
-        coefficients = np.empty((len(scale), len(units)))
-        coefficients[order] = fits.weights.T
-        return by_neuron(coefficients, copies)
+        return by_neuron(fits.weights.T, copies)
 
     def describe(self) -> dict[str, Any]:
         """The settings, as plain JSON values."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from scipy.linalg import blas
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,27 +37,16 @@ class Moments:
         target_means = (self.rows * self.target_means - part.rows * part.target_means) / rows
         weight = self.rows * part.rows / rows
         shift, target_shift = self.means - part.means, self.target_means - part.target_means
+        gram = self.gram - part.gram
+        # In place; the transpose of a symmetric matrix is itself, in the order that BLAS wants.
+        blas.dger(-weight, shift, shift, a=gram.T, overwrite_a=1)
         return Moments(
             rows,
             means,
             target_means,
-            self.gram - part.gram - weight * np.outer(shift, shift),
+            gram,
             self.cross - part.cross - weight * np.outer(shift, target_shift),
             self.power - part.power - weight * target_shift**2,
-        )
-
-    def arranged(
-        self, order: Int[np.ndarray, " columns"], scale: Float[np.ndarray, " columns"]
-    ) -> Moments:
-        """The moments after the columns were put in `order` and each divided by its scale."""
-        scale = scale[order]
-        return Moments(
-            self.rows,
-            self.means[order] / scale,
-            self.target_means,
-            self.gram[np.ix_(order, order)] / np.outer(scale, scale),
-            self.cross[order] / scale[:, None],
-            self.power,
         )
 
     def first_columns(self, count: int) -> Moments:
@@ -133,22 +123,40 @@ def _moments(x: Float[np.ndarray, "rows columns"], y: Float[np.ndarray, "rows ta
     return Moments(len(x), means, target_means, x.T @ x, x.T @ y, (y**2).sum(0))
 
 
-def together(parts: Sequence[Moments]) -> Moments:
-    """The moments of all rows of several disjoint parts."""
-    rows = sum(part.rows for part in parts)
-    means = np.sum([part.rows * part.means for part in parts], axis=0) / rows
-    target_means = np.sum([part.rows * part.target_means for part in parts], axis=0) / rows
-    apart = [np.sqrt(part.rows) * (part.means - means) for part in parts]
-    targets = [np.sqrt(part.rows) * (part.target_means - target_means) for part in parts]
-    between, target = np.array(apart), np.array(targets)
-    gram = between.T @ between
-    for part in parts:
-        gram += part.gram
-    return Moments(
-        rows,
-        means,
-        target_means,
-        gram,
-        np.sum([part.cross for part in parts], axis=0) + between.T @ target,
-        np.sum([part.power for part in parts], axis=0) + (target**2).sum(0),
-    )
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """Disjoint parts of some rows, and all of these rows.
+
+    Attributes:
+        parts: Moments of each part, their Gram matrices in single precision.
+        whole: Moments of all rows.
+    """
+
+    parts: Sequence[Moments]
+    whole: Moments
+
+    @classmethod
+    def of(cls, parts: Iterable[Moments]) -> Folds:
+        """Add the parts up; each is held in full for its own turn only.
+
+        Args:
+            parts: Moments of at least one part.
+        """
+        gram, kept = np.zeros(()), []
+        for part in parts:
+            gram = gram + part.gram if gram.ndim == 0 else np.add(gram, part.gram, out=gram)
+            kept.append(replace(part, gram=part.gram.astype(np.float32)))
+            del part  # Or it would be held while the next is made.
+        rows = sum(part.rows for part in kept)
+        means = np.sum([part.rows * part.means for part in kept], axis=0) / rows
+        target_means = np.sum([part.rows * part.target_means for part in kept], axis=0) / rows
+        between = np.array([np.sqrt(part.rows) * (part.means - means) for part in kept])
+        target = np.array([np.sqrt(p.rows) * (p.target_means - target_means) for p in kept])
+        gram += between.T @ between
+        cross = np.sum([part.cross for part in kept], axis=0) + between.T @ target
+        power = np.sum([part.power for part in kept], axis=0) + (target**2).sum(0)
+        return cls(kept, Moments(rows, means, target_means, gram, cross, power))
+
+    def in_units(self, units: Float[np.ndarray, " targets"]) -> Folds:
+        """The moments after each target was divided by its unit."""
+        return Folds([part.in_units(units) for part in self.parts], self.whole.in_units(units))

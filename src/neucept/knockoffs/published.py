@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from jaxtyping import Float, Int
 
 from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.lasso import FromMoments, by_neuron
-from neucept.knockoffs.moments import Moments, fold_moments, fold_rows, together
+from neucept.knockoffs.moments import Folds, fold_moments, fold_rows
 from neucept.knockoffs.penalty import cross_validated
 from neucept.knockoffs.shapes import SeparateImportances
 
@@ -46,34 +45,27 @@ class PublishedLasso(FromMoments):
         """Each fold is a run of rows."""
         return fold_rows(samples, self.folds, contiguous=True)
 
-    def fitted(
-        self, parts: Sequence[Moments], copies: int, random: np.random.Generator
-    ) -> SeparateImportances:
+    def fitted(self, folds: Folds, copies: int, random: np.random.Generator) -> SeparateImportances:
         """Absolute coefficients, in the units of the data."""
-        order = random.permutation(len(parts[0].gram))
-        coefficients = np.empty((len(order), parts[0].cross.shape[1]))
-        coefficients[order] = self._cross_validated(parts, order)
-        return by_neuron(coefficients, copies)
+        order = random.permutation(len(folds.whole.gram))
+        return by_neuron(self._cross_validated(folds, order), copies)
 
     def coefficients(
         self, design: Float[np.ndarray, "samples columns"], y: Float[np.ndarray, "samples targets"]
     ) -> Float[np.ndarray, "columns targets"]:
         """Cross-validated lasso coefficients of each target on columns in the order given."""
-        parts = fold_moments([design], y, self.fold_rows(len(design)))
-        return self._cross_validated(parts, np.arange(design.shape[1]))
+        folds = Folds.of(fold_moments([design], y, self.fold_rows(len(design))))
+        return self._cross_validated(folds, np.arange(design.shape[1]))
 
     def _cross_validated(
-        self, parts: Sequence[Moments], order: Int[np.ndarray, " columns"]
+        self, folds: Folds, order: Int[np.ndarray, " columns"]
     ) -> Float[np.ndarray, "columns targets"]:
-        """Coefficients of the columns in the order given."""
-        same = np.ones(len(order))
-        whole = together(parts).arranged(order, same)
+        """Coefficients of the columns, which take turns in the order given."""
         grid = np.geomspace(self.largest, self.least, self.penalties)
         effort = Effort(self.tolerance, self.most_iterations)
-        one_by_one = (part.arranged(order, same) for part in parts)
-        everywhere = np.tile(grid, (whole.cross.shape[1], 1))
-        alphas, _ = cross_validated(one_by_one, whole, everywhere, effort)
-        fits = Fits(whole, effort)
+        everywhere = np.tile(grid, (folds.whole.cross.shape[1], 1))
+        alphas, _ = cross_validated(folds, everywhere, effort, order=order)
+        fits = Fits(folds.whole, effort, order=order, sweeps_only=True)
         fits.lower(alphas)
         return fits.weights.T
 

@@ -4,19 +4,20 @@ A lasso looks at rows through their second moments. Gaussian knockoffs follow th
 standard normal noise linearly, so the moments of both together follow from the moments of the rows
 with the noise, and these have known laws: the noise's part along the rows' span is normal, the
 Gram matrix of the rest Wishart. So they are drawn directly, and a draw costs as much for a million
-rows as for some thousand.
+rows as for some thousand. Where rows are few, the noise is formed, but not the knockoffs' products
+with what is the same in every draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from neucept.knockoffs.gaussian import AffineLaw
-from neucept.knockoffs.moments import Moments, fold_moments, near_root
+from neucept.knockoffs.moments import Folds, Moments, fold_moments, near_root
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class Unformed:
 
     Attributes:
         parts: Moments of the rows of each part.
-        roots: For each part an upper triangular R, (columns + targets) wide: R'R are the second
-            moments of columns and targets about their means.
+        roots: For each part an R, (columns + targets) wide: R'R are the second moments of columns
+            and targets about their means.
         kept: For each part the share of the knockoffs that follows its rows: columns of R times
             `law.keep`.
         law: Of the knockoffs.
@@ -39,7 +40,7 @@ class Unformed:
     """
 
     parts: Sequence[Moments]
-    roots: Sequence[Float[np.ndarray, "rank rank"]]
+    roots: Sequence[Float[np.ndarray, "rank columns_and_targets"]]
     kept: Sequence[Float[np.ndarray, "rank neurons"]]
     law: AffineLaw
     dither: Float[np.ndarray, " targets"]
@@ -52,8 +53,8 @@ class Unformed:
         rows: Sequence[slice],
         law: AffineLaw,
         dither: Float[np.ndarray, " targets"],
-    ) -> Unformed | None:
-        """The moments of the rows, in one pass; None where a part has too few rows for the law.
+    ) -> Unformed:
+        """The moments of the rows, in one pass.
 
         Args:
             x: Neurons.
@@ -62,27 +63,28 @@ class Unformed:
             law: Of the knockoffs of `x`.
             dither: Standard deviation of the noise that each draw adds to each target.
         """
-        shaken = y.shape[1] if dither.any() else 0
-        needed = x.shape[1] + y.shape[1] + law.columns + shaken
-        if min(len(range(*part.indices(len(x)))) for part in rows) <= needed:
-            return None
         both = fold_moments([x, y], y, rows)
         neurons = x.shape[1]
-        roots = [near_root(part.gram) for part in both]
+        roots = [
+            near_root(part.gram) if part.rows > len(part.gram) else rotated(x[fold], y[fold])
+            for part, fold in zip(both, rows, strict=True)
+        ]
         parts = [part.first_columns(neurons) for part in both]
         return cls(parts, roots, [root[:, :neurons] @ law.keep for root in roots], law, dither)
 
-    def draw(self, random: np.random.Generator) -> list[Moments]:
+    def draw(self, random: np.random.Generator) -> Folds:
         """Moments of each part's neurons, knockoffs and targets, for one draw of knockoffs."""
-        return [
-            self._drawn(part, root, kept, random)
-            for part, root, kept in zip(self.parts, self.roots, self.kept, strict=True)
-        ]
+        return Folds.of(self.drawn(random))
+
+    def drawn(self, random: np.random.Generator) -> Iterator[Moments]:
+        """What `draw` adds up, part by part."""
+        for part, root, kept in zip(self.parts, self.roots, self.kept, strict=True):
+            yield self._drawn(part, root, kept, random)
 
     def _drawn(
         self,
         part: Moments,
-        root: Float[np.ndarray, "rank rank"],
+        root: Float[np.ndarray, "rank columns_and_targets"],
         kept: Float[np.ndarray, "rank neurons"],
         random: np.random.Generator,
     ) -> Moments:
@@ -90,7 +92,7 @@ class Unformed:
 
         Any rotation of the rows leaves second moments as they are. One takes the columns and
         targets to the first `rank` rows, the noise to standard normal rows there and below them to
-        an upper triangle whose second moments are Wishart.
+        an upper triangle whose second moments are Wishart, or where few rows are left, to these.
         """
         neurons, rank = len(part.gram), len(root)
         copies, columns = len(self.law.contrasts), self.law.columns
@@ -112,7 +114,7 @@ class Unformed:
             target_means = target_means + mean[columns:] * self.dither
         gram = np.empty((neurons + columns, neurons + columns))
         gram[:neurons, :neurons] = part.gram
-        gram[:neurons, neurons:] = root[:neurons, :neurons].T @ drawn[:neurons]
+        gram[:neurons, neurons:] = root[:, :neurons].T @ drawn[:rank]
         gram[neurons:, :neurons] = gram[:neurons, neurons:].T
         gram[neurons:, neurons:] = drawn.T @ drawn
         follow = part.means @ self.law.keep + self.law.offset
@@ -121,21 +123,35 @@ class Unformed:
             np.r_[part.means, np.tile(follow, copies) + self.law.stirred(mean[None, :columns])[0]],
             target_means,
             gram,
-            np.vstack([root[:neurons, :neurons].T @ targets[:neurons], drawn.T @ targets]),
+            np.vstack([root[:, :neurons].T @ targets[:rank], drawn.T @ targets]),
             np.sum(targets**2, axis=0),
         )
 
 
+def rotated(
+    x: Float[np.ndarray, "rows neurons"], y: Float[np.ndarray, "rows targets"]
+) -> Float[np.ndarray, "rows_less_one columns_and_targets"]:
+    """One row less, with the second moments about 0 that the rows have about their mean.
+
+    A reflection that takes the direction of the mean to the first row, which is left out.
+    """
+    both = np.hstack([x, y])
+    both -= both.mean(0)
+    return np.asarray(both[1:] + both[0] / (np.sqrt(len(both)) - 1))
+
+
 def wishart_root(
     size: int, freedom: int, random: np.random.Generator
-) -> Float[np.ndarray, "size size"]:
-    """An upper triangular A, A'A Wishart: the Gram matrix of `freedom` standard normal rows.
+) -> Float[np.ndarray, "height size"]:
+    """A matrix A, A'A Wishart: the Gram matrix of `freedom` standard normal rows.
 
     Args:
         size: Columns.
-        freedom: At least `size`.
+        freedom: How many rows; where these are more than columns, A is an upper triangle.
         random: Where it comes from.
     """
+    if freedom < size:
+        return random.standard_normal((freedom, size))
     root = np.triu(random.standard_normal((size, size)), 1)
     np.fill_diagonal(root, np.sqrt(random.chisquare(freedom - np.arange(size))))
     return root

@@ -91,6 +91,7 @@ def study(
     target: str | None = None,
     to: Path = Path("study"),
     images: bool = True,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
     settings: Annotated[StudySettings, Parameter(name="*", group="Settings")] = StudySettings(),  # noqa: B008 - frozen
 ) -> None:
     """Study one class of a network: from its activations to the page.
@@ -106,6 +107,7 @@ def study(
         target: The class to study, by name or index.
         to: The study folder.
         images: Show inputs on the page; --no-images leaves every one out.
+        dry_run: Only say what would be done, and about how long it would take.
         settings: Everything else.
     """
     model, data, target = _named(model=model, data=data, target=target)
@@ -119,6 +121,14 @@ def study(
     samples = load_data(data)
     names = classes or class_names(samples)
     index = class_index(target, names)
+    if dry_run:
+        from neucept.cli.plan import show_plan
+        from neucept.study.plan import plan_study
+
+        with progress() as advance:
+            plan = plan_study(network, samples, index, settings, progress=advance)
+        show_plan(plan)
+        return
     with progress() as advance:
         finished = run_study(network, samples, index, to, settings, classes=names, progress=advance)
     page = write_report(finished, finished.path / "report.html", images=images)

@@ -112,13 +112,8 @@ def _prepare(
     """Settle every "auto" that is left, and write down what was used."""
     measure = find_statistic(asked.statistic)
     tested = sampler.screening.tested
-    repeats = _settled_draws(asked)
+    repeats, copies = settled_draws(asked), settled_copies(asked, len(tested))
     averaged = repeats if asked.aggregate == "e_values" else 1
-    copies = (
-        knockoffs_for(len(tested), asked.fdr, averaged)
-        if isinstance(asked.knockoffs, str)
-        else int(asked.knockoffs)
-    )
     most = MOST_ROWS if asked.rows == "auto" else asked.rows
     seen = len(x) if isinstance(most, str) else min(len(x), int(most))
     dither = float(asked.dither)
@@ -147,12 +142,20 @@ def _prepare(
     return work, settings
 
 
-def _settled_draws(asked: Asked) -> int:
+def settled_draws(asked: Asked) -> int:
     """How many draws there are; networks are slower than the lasso and get fewer."""
     if not isinstance(asked.draws, str):
         return int(asked.draws)
     network = isinstance(find_statistic(asked.statistic), Network)
     return NETWORK_DRAWS if network else DEFAULT_DRAWS
+
+
+def settled_copies(asked: Asked, tested: int) -> int:
+    """How many knockoffs each of so many neurons gets."""
+    if not isinstance(asked.knockoffs, str):
+        return int(asked.knockoffs)
+    averaged = settled_draws(asked) if asked.aggregate == "e_values" else 1
+    return knockoffs_for(tested, asked.fdr, averaged)
 
 
 def _why(asked: Asked, copies: int) -> dict[str, str]:

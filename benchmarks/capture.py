@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from typing import Any
 
 import torch
 from captum.attr import LayerActivation
-from machine import machine
+from machine import forget_peak, machine, peak
 from networks import ROOT, SOURCES
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -171,10 +170,9 @@ def grown(samples: int) -> dict[str, float]:
     loader = DataLoader(dataset, batch_size=BATCH["resnet20"])
     layers = recorded(model)
     to_folder(model, DataLoader(Subset(dataset, range(256)), 256), layers)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = forget_peak()
     to_folder(model, loader, layers)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"samples": samples, "first batch, MB": before / 1024, "peak, MB": after / 1024}
+    return {"samples": samples, "before, MB": 1024 * before, "peak, MB": 1024 * peak()}
 
 
 def write(content: dict[str, Any]) -> None:

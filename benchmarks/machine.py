@@ -24,3 +24,17 @@ def machine(*packages: str) -> dict[str, object]:
         "versions": {name: version(name) for name in packages},
         "commit": commit.stdout.strip() or None,
     }
+
+
+def forget_peak() -> float:
+    """Begin to watch this process's peak memory anew; what it holds now, in GB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
+def peak() -> float:
+    """Peak memory of this process since `forget_peak`, in GB."""
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
+    )
+    return int(line.split()[1]) / 2**20

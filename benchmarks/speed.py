@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import io
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
-from machine import machine
+from machine import forget_peak, machine, peak
 from networks import ROOT, activations
 
 import neucept as nc
@@ -40,6 +39,7 @@ from neucept.runtime import run_tasks
 
 LAYERS = ("lenet:10", "lenet:7", "resnet20:layer2", "resnet20:layer3", "relu:512", "relu:1024")
 WIDEST = "relu:2048"
+REPEATS = 3
 CLASSES, DRAWS, SAMPLES = 10, 50, 10_000
 RECIPE = {
     "sampler": "gaussian_unscaled",
@@ -65,16 +65,29 @@ def main() -> None:
         name, *values = json.loads(arguments.child)
         print(json.dumps(measured(lambda: CHILDREN[name](*values))))
         return
-    content = {"loop": [], "growth": []}
+    content = kept(arguments)
     for layer in arguments.layers if "loop" in arguments.parts else []:
         content["loop"].append(loop(layer, arguments.default))
         print(content["loop"][-1], flush=True)
+        write(content)
     for along, cases in GROWTH.items() if "growth" in arguments.parts else []:
         for case in cases:
             found = child("draw", *case)
             content["growth"].append({"along": along, **found})
             print(content["growth"][-1], flush=True)
-    write(content)
+            write(content)
+
+
+def kept(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What earlier runs found and this one does not measure anew."""
+    place = ROOT / "benchmarks" / "results" / "speed.json"
+    old = json.loads(place.read_text()) if place.exists() else {}
+    loops = [row for row in old.get("loop", []) if row["layer"] not in arguments.layers]
+    growth = "growth" in arguments.parts
+    return {
+        "loop": loops if "loop" in arguments.parts else old.get("loop", []),
+        "growth": [] if growth else old.get("growth", []),
+    }
 
 
 def parse() -> argparse.Namespace:
@@ -101,9 +114,11 @@ def measured(job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return {**job(), "peak": peak()}
 
 
-def peak() -> float:
-    """Peak memory of this process so far, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def spread(seconds: list[float]) -> str:
+    """Their median, least and most."""
+    if len(seconds) == 1:
+        return f"{seconds[0]:.3g}"
+    return f"{median(seconds):.3g} ({min(seconds):.3g} to {max(seconds):.3g})"
 
 
 def layer_of(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -131,15 +146,15 @@ def loop(layer: str, default: list[str]) -> dict[str, Any]:
     few = 1 if layer == WIDEST else 3
     published = child("published", layer, few)
     recipe = child("recipe", layer)
-    whole = published["seconds"] * CLASSES * DRAWS
+    whole = median(published["all"]) * CLASSES * DRAWS
     row = {
         "layer": layer,
         "neurons": recipe["neurons"],
-        "published, one class and draw": published["seconds"],
+        "published, one class and draw": spread(published["all"]),
         "iterations run": few,
         "published, extrapolated": whole,
-        "paper_recipe": recipe["seconds"],
-        "times as fast": whole / recipe["seconds"],
+        "paper_recipe": spread(recipe["all"]),
+        "times as fast": whole / median(recipe["all"]),
         "memory beyond the data": recipe["peak"] - recipe["before"],
     }
     if layer in default:
@@ -163,22 +178,24 @@ def published(layer: str, iterations: int) -> dict[str, Any]:
                 X=x, y=y[:, i % CLASSES], fdr=0.1
             )
         seconds.append(time.perf_counter() - begun)
-    return {"seconds": median(seconds), "all": seconds}
+    return {"all": seconds}
 
 
 def recipe(layer: str) -> dict[str, Any]:
     """All classes and draws by `paper_recipe`."""
     x, y = layer_of(layer)
-    before, begun = peak(), time.perf_counter()
-    nc.select(x, y, draws=DRAWS, **RECIPE)
-    seconds = time.perf_counter() - begun
-    return {"seconds": seconds, "neurons": x.shape[1], "before": before}
+    before, seconds = forget_peak(), []
+    for seed in range(REPEATS if x.shape[1] <= 512 else 1):
+        begun = time.perf_counter()
+        nc.select(x, y, draws=DRAWS, seed=seed, **RECIPE)
+        seconds.append(time.perf_counter() - begun)
+    return {"all": seconds, "neurons": x.shape[1], "before": before}
 
 
 def default(layer: str) -> dict[str, Any]:
     """All classes by the default, from the density and the audit to the neurons."""
     x, y = layer_of(layer)
-    before, begun = peak(), time.perf_counter()
+    before, begun = forget_peak(), time.perf_counter()
     nc.select(x, y, targets="separate")
     return {"seconds": time.perf_counter() - begun, "before": before}
 
@@ -190,7 +207,7 @@ def draw(samples: int, neurons: int, targets: int) -> dict[str, Any]:
 
 
 def _draw(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    statistic, before = Lasso(), peak()
+    statistic, before = Lasso(), forget_peak()
     begun = time.perf_counter()
     law = fit_gaussian(x).affine(1)
     fitted = time.perf_counter()
@@ -228,8 +245,8 @@ def write(content: dict[str, Any]) -> None:
     (ROOT / "benchmarks" / "results" / "speed.json").write_text(json.dumps(said, indent=1) + "\n")
     lines = ["---", "orphan: true", "---", "", "# Speed", ""]
     lines.append(
-        "Written by `benchmarks/speed.py`, everything in one run. Seconds of a shared machine with "
-        "2 cores; memory in GB."
+        "Written by `benchmarks/speed.py`; each row's ways in one run, medians with least and most. "
+        "Seconds of a shared machine with 2 cores; memory in GB."
     )
     if len(loops):
         lines += ["", f"## {CLASSES} classes, {DRAWS} draws, {SAMPLES:,} samples", ""]

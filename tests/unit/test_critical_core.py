@@ -178,3 +178,13 @@ def test_unusable_input_is_refused() -> None:
     for keep in (0, 1.5, "0.9", True):
         with pytest.raises(SettingsError, match="keep is"):
             find_core(x, y, EVERY, keep=keep)  # type: ignore[arg-type]
+
+
+def test_a_rare_target_does_not_hide_what_the_others_tell() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((600, 8))
+    rare = np.zeros(600)
+    rare[random.permutation(600)[:6]] = 1.0
+    found = find_core(x, np.c_[x[:, :3].sum(1), rare], np.arange(8))
+    assert found.known > 0.4
+    assert set(found.core(0.9)) == {0, 1, 2}

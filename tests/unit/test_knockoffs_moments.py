@@ -29,12 +29,12 @@ def test_folds_partition_the_rows_and_add_up(data, contiguous: bool) -> None:
     assert sorted(np.concatenate([np.arange(37)[fold] for fold in rows])) == list(range(37))
     parts = fold_moments([x[:, :2], x[:, 2:]], y, rows)
     folds = Folds.of(parts)
-    whole = folds.whole
+    whole, x = folds.whole, x / folds.units
     assert folds.parts[0].gram.dtype == np.float32
     same(whole, of(x, y))
     kept = np.ones(37, dtype=bool)
     kept[rows[2]] = False
-    same(whole.minus(parts[2]), of(x[kept], y[kept]))
+    same(whole.minus(parts[2].divided(folds.units)), of(x[kept], y[kept]))
 
 
 @pytest.mark.parametrize("singular", [False, True])

@@ -64,10 +64,11 @@ def test_order_and_scale_are_those_of_columns_that_were_arranged_before(data) ->
     x, y = data
     folds = Folds.of(fold_moments([x], y, ROWS))
     order, scale = np.random.default_rng(1).permutation(30), np.geomspace(0.1, 10, 30)
-    grid = penalty_grid(np.abs(folds.whole.cross / scale[:, None]).max(0) / 600, 20, 1e-4)
-    alphas, start = cross_validated(folds, grid, EFFORT, order=order, scale=scale)
+    own = scale / folds.units
+    grid = penalty_grid(np.abs(folds.whole.cross / own[:, None]).max(0) / 600, 20, 1e-4)
+    alphas, start = cross_validated(folds, grid, EFFORT, order=order, scale=own)
     before = Folds.of(fold_moments([(x / scale)[:, order]], y, ROWS))
-    wanted, arranged = cross_validated(before, grid, EFFORT)
+    wanted, arranged = cross_validated(before, grid, EFFORT, scale=1 / before.units)
     np.testing.assert_allclose(alphas, wanted)
     np.testing.assert_allclose(start[order], arranged, atol=1e-2)
 

@@ -31,6 +31,22 @@ def test_folds_are_runs_of_rows() -> None:
     )
 
 
+def test_folds_that_disagree_are_gone_down_to_the_last_penalty() -> None:
+    """Sorted by class, one fold's error rises where the others' still fall."""
+    random = np.random.default_rng(0)
+    label = np.sort(random.integers(0, 5, 1000))
+    x = np.maximum(1.5 * random.standard_normal((5, 20))[label], 0) + random.exponential(
+        size=(1000, 20)
+    )
+    y = np.maximum(x @ random.standard_normal((20, 3)), 0) @ random.standard_normal(3)
+    y += (2 * random.standard_normal(5))[label] + random.standard_normal(1000)
+    found = PublishedLasso().coefficients(x, y[:, None])[:, 0]
+    grid = np.geomspace(1e4, 1e-4, 20)
+    wanted = LassoCV(alphas=grid, cv=5, tol=1e-3, max_iter=500).fit(x, y)
+    assert np.abs(wanted.coef_).sum() > 0.1
+    np.testing.assert_allclose(found, wanted.coef_, atol=1e-6)
+
+
 def test_importances_come_back_in_the_order_of_the_columns() -> None:
     random = np.random.default_rng(0)
     x, drawn = random.standard_normal((2, 400, 5))

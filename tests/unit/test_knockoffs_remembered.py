@@ -23,41 +23,66 @@ class Work:
         return {"a": np.arange(3)}
 
 
+def again(key: str, work: Work) -> dict[str, np.ndarray]:
+    return remembered(key, work, lambda made: made, lambda read: {"a": read["a"]})
+
+
 def test_it_is_done_once_for_each_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "kept"))
     work = Work()
     for _ in range(2):
-        assert remembered("k", work)["a"].tolist() == [0, 1, 2]
+        assert again("k", work)["a"].tolist() == [0, 1, 2]
     assert work.times == 1
-    remembered("other", work)
+    again("other", work)
     assert work.times == 2
 
 
 def test_other_code_does_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     work = Work()
-    remembered("k", work)
+    again("k", work)
     monkeypatch.setattr(module, "_code", lambda: digest("changed"))
-    remembered("k", work)
+    again("k", work)
     assert work.times == 2
 
 
 def test_a_damaged_piece_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     work = Work()
-    remembered("k", work)
+    again("k", work)
     (piece,) = tmp_path.glob("*.npz")
     piece.write_bytes(piece.read_bytes()[:40])
     for _ in range(2):
-        assert remembered("k", work)["a"].tolist() == [0, 1, 2]
+        assert again("k", work)["a"].tolist() == [0, 1, 2]
     assert work.times == 2
+
+
+def test_a_piece_of_other_content_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    work = Work()
+    again("k", work)
+    (piece,) = tmp_path.glob("*.npz")
+    np.savez(piece, other=np.zeros(2))
+    assert again("k", work)["a"].tolist() == [0, 1, 2]
+    assert work.times == 2
+
+
+@pytest.mark.parametrize("named", ["~nobody-of-that-name/x", "/" + 300 * "x", "/proc/1/root/x"])
+def test_a_folder_that_cannot_be_is_done_without(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, named)
+    monkeypatch.setattr(module, "write_arrays", lambda *_: None)
+    assert again("k", Work())["a"].tolist() == [0, 1, 2]
 
 
 def test_without_a_folder_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     for named in ("", str(tmp_path / "file" / "below")):
         monkeypatch.setenv(VARIABLE, named)
-        assert remembered("k", Work())["a"].tolist() == [0, 1, 2]
+        assert again("k", Work())["a"].tolist() == [0, 1, 2]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

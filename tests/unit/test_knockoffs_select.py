@@ -278,3 +278,25 @@ def test_too_few_rows_for_a_fitted_sampler(layer) -> None:
 def test_impossible_settings_are_refused(layer, settings: dict, text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         select(*layer, **settings)
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e60, 1e-30, 1e-90])
+def test_the_lasso_selects_alike_on_any_scale(layer, scale: float) -> None:
+    x, y = layer
+    found = select(x * scale, y, draws=2)
+    np.testing.assert_array_equal(found.selected, select(x, y, draws=2).selected)
+    assert found.selected.any()
+
+
+@pytest.mark.parametrize("statistic", ["network", "lasso"])
+def test_a_target_that_is_constant_on_the_rows_of_a_draw_spoils_no_other(
+    layer, statistic: str
+) -> None:
+    x, y = layer
+    rare = np.zeros(len(x))
+    rare[:5] = 1.0
+    chosen = {"statistic": statistic, "rows": 60, "draws": 2, "knockoffs": 2, "floor": 0.0}
+    for sampler in ("gaussian", "mixture"):
+        found = select(x, np.c_[y[:, 0], rare], targets="separate", sampler=sampler, **chosen)
+        assert np.isfinite(found.scores).all()
+        assert found.scores[SERVING, 0].mean() > 0

@@ -10,11 +10,13 @@ from torch.utils.data import TensorDataset
 
 from neucept.cli import plan as cli_plan
 from neucept.cli.plan import duration, show_plan
-from neucept.errors import DataError
+from neucept.errors import DataError, SettingsError
 from neucept.evaluation import planted_network
 from neucept.study import plan as plan_module
+from neucept.study.folder import Study
 from neucept.study.plan import COLUMNS, Plan, plan_study
-from neucept.study.probes import Share
+from neucept.study.probes import Rows, Share
+from neucept.study.run import run_study
 from neucept.study.settings import StudySettings
 
 QUICK = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0, "audit": 0}
@@ -40,6 +42,7 @@ def test_every_stage_has_a_row_in_the_order_in_which_it_runs(plan: Plan, planted
         "critical neurons",
         "mechanisms",
         "ablation",
+        "pictures",
     ]
     searched = table[table["stage"] == "critical neurons"]
     assert list(searched["layer"]) == ["second", "first"]
@@ -54,7 +57,7 @@ def test_every_stage_has_a_row_in_the_order_in_which_it_runs(plan: Plan, planted
 def test_audits_and_lines_between_layers_are_counted_as_draws(planted) -> None:
     settings = StudySettings(**QUICK)
     draws = plan_study(*planted, 1, settings).table["draws"].dropna()
-    assert list(draws) == [20, 40]
+    assert list(draws) == [20, 20]
     audited = StudySettings(**{**QUICK, "audit": 2, "route": "direct", "draws": 3})
     assert list(plan_study(*planted, 1, audited).table["draws"].dropna()) == [9, 9]
     chosen = StudySettings(**{**QUICK, "dither": "auto", "route": "direct", "draws": 3})
@@ -92,10 +95,29 @@ def test_few_samples_are_timed_and_the_network_is_left_as_it_was(
     assert not list(tmp_path.iterdir())
 
 
-def test_no_samples_is_an_error(planted) -> None:
-    empty = TensorDataset(torch.zeros(0, 12), torch.zeros(0))
-    with pytest.raises(DataError):
-        plan_study(planted[0], empty, 1, StudySettings(**QUICK))
+def test_what_the_study_would_refuse_is_refused(planted) -> None:
+    model, data = planted
+    settings = StudySettings(**QUICK)
+    with pytest.raises(DataError, match="no samples"):
+        plan_study(model, TensorDataset(torch.zeros(0, 12), torch.zeros(0)), 1, settings)
+    with pytest.raises(SettingsError, match="target is 99, but the network has 2 classes"):
+        plan_study(model, data, 99, settings)
+    with pytest.raises(DataError, match="has label 7"):
+        plan_study(model, TensorDataset(data.tensors[0], data.tensors[1] + 7), 1, settings)
+    predicted = model(data.tensors[0]).argmax(1).detach()
+    with pytest.raises(DataError, match="0 of .* predicted as class 1"):
+        plan_study(model, TensorDataset(data.tensors[0][predicted == 0]), 1, settings)
+
+
+def test_a_split_divides_the_samples_and_a_given_number_the_grouping(planted, plan: Plan) -> None:
+    whole = plan.table.set_index("layer")
+    split = plan_study(*planted, 1, StudySettings(**QUICK, split=True)).table.set_index("layer")
+    for layer in ("first", "second"):
+        assert split.loc[layer, "samples"] == whole.loc[layer, "samples"] // 2
+    rows = Rows(StudySettings(n_mechanisms=1, n_jobs=1), Share(100, 100), 1)
+    many = Rows(StudySettings(n_mechanisms=25, n_jobs=1), Share(100, 100), 1)
+    rows.group([20], 400)
+    assert many.group([20], 400)["seconds"] > 2 * rows.group([20], 400)["seconds"]
 
 
 def test_samples_that_will_be_used_over_those_that_were_timed() -> None:
@@ -103,6 +125,17 @@ def test_samples_that_will_be_used_over_those_that_were_timed() -> None:
     assert share.times() == 20
     assert share.times(10_000) == pytest.approx(10 / 3)
     assert Share(500, 500).times(10_000) == 1
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_the_plan_is_within_a_factor_of_two_of_the_study(planted, tmp_path: Path) -> None:
+    settings = StudySettings(audit=2, draws=2)
+    estimated = plan_study(*planted, 1, settings)
+    run_study(*planted, 1, tmp_path / "study", settings)
+    seconds = Study.open(tmp_path / "study").info["seconds"]
+    ratio = estimated.seconds / sum(seconds.values())
+    assert 0.5 < ratio < 2, (ratio, estimated.table, seconds)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +147,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_the_screen_tells_all(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    table = plan.table.assign(memory=[0.0, 2.34, 0.0, 0.0, 0.0])
+    table = plan.table.assign(memory=[0.0, 2.34, 0.0, 0.0, 0.0, 0.0])
     show_plan(Plan(table, 2))
     printed = capsys.readouterr().out
     for text in ("critical neurons", "second", "2.3 GB", "in all", "Nothing was written"):

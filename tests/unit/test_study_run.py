@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 
 from neucept.errors import DataError, StudyError
 from neucept.evaluation import PlantedNetwork, planted_network
+from neucept.report import write_report
 from neucept.study.contents import TABLES
 from neucept.study.folder import FORMAT, KIND, Study, Workplace
 from neucept.study.run import run_study
@@ -299,3 +300,14 @@ def test_two_runs_do_not_work_in_one_folder(
 def test_known_of_another_length_is_refused_early(study: Study, planted: PlantedNetwork) -> None:
     with pytest.raises(DataError, match="known has 3 entries"):
         run(planted, study.path, known=[1, 2, 3])
+
+
+def test_a_study_in_which_no_neuron_is_named_ends_well(
+    planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    none = run(planted, tmp_path / "none", replace(QUICK, draws=1, knockoffs=1, fdr=0.01))
+    assert not none.critical["selected"].any()
+    assert none.info["mechanisms"]["n"] == 0
+    assert none.samples["membership"].isna().all()
+    page = write_report(none, tmp_path / "report.html")
+    assert "nothing to group by" in page.read_text(encoding="utf-8")

@@ -126,7 +126,7 @@ def study(
         from neucept.study.plan import plan_study
 
         with progress() as advance:
-            plan = plan_study(network, samples, index, settings, progress=advance)
+            plan = plan_study(network, samples, index, settings, classes=names, progress=advance)
         show_plan(plan)
         return
     with progress() as advance:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from neucept.knockoffs.compiled import compiled
 
 _VALUES = 32_768
 """Values of rows that are drawn side by side, so that they stay in a core's own cache."""
@@ -66,7 +67,7 @@ def sweep(
         z[rows] = inside
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 @no_type_check
 def _sweep(
     z: np.ndarray,
@@ -96,7 +97,7 @@ def _sweep(
                     pull[i, m] += step * precision[j, m]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 @no_type_check
 def _lower(cut: float, random: np.random.Generator) -> float:
     """A standard normal draw, given that it is below `cut`.

@@ -190,12 +190,16 @@ def choose(
     name = (asked.fdr, asked.knockoffs, asked.draws, asked.floor, asked.rows, repeats)
     key = digest(x, sampler.digest, repr(find_statistic(asked.statistic).describe()), repr(name))
 
-    def compute() -> dict[str, np.ndarray]:
+    def compute() -> Choice:
         trials = _Trials(x, sampler, asked, repeats, n_jobs, progress)
-        return trials.shown(*trials.best()).to_arrays()
+        return trials.shown(*trials.best())
 
     if key not in _choices:
-        _choices[key] = Choice.from_arrays(remembered(key, compute))
+        # The code of a statistic of the user's own has no name, and may change.
+        own = not isinstance(asked.statistic, str)
+        _choices[key] = (
+            compute() if own else remembered(key, compute, Choice.to_arrays, Choice.from_arrays)
+        )
         while len(_choices) > REMEMBERED:
             _choices.popitem(last=False)
     _choices.move_to_end(key)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from neucept.knockoffs.compiled import compiled
 from neucept.knockoffs.moments import Moments
 
 _BLOCK = 32
@@ -77,8 +77,9 @@ class Fits:
         self._sweeps_only = sweeps_only
         self._scale = np.ones(len(moments.gram)) if scale is None else scale
         self._gram = np.array(moments.gram, dtype=kind)
-        self._gram /= self._scale.astype(kind)
-        self._gram /= self._scale.astype(kind)[:, None]
+        if scale is not None:
+            self._gram /= self._scale.astype(kind)
+            self._gram /= self._scale.astype(kind)[:, None]
         self._cross = np.ascontiguousarray((moments.cross / self._scale[:, None]).T, dtype=kind)
         self.weights = np.zeros_like(self._cross)
         # What the target's inner products with the columns are short of in the fit.
@@ -127,7 +128,7 @@ class Fits:
         return np.asarray(within / part.rows + shift**2)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 @no_type_check
 def _descend(
     gram: np.ndarray,
@@ -187,7 +188,7 @@ def _descend(
                 running[t] = gap > tolerance * powers[t]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 @no_type_check
 def _solve(
     gram: np.ndarray,
@@ -226,7 +227,7 @@ def _solve(
     return moved, largest, steps
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 @no_type_check
 def _solve_support(
     gram: np.ndarray,
@@ -277,7 +278,7 @@ def _solve_support(
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 @no_type_check
 def _objective(
     weights: np.ndarray, left: np.ndarray, cross: np.ndarray, limit: np.floating[Any]
@@ -290,7 +291,7 @@ def _objective(
     return value
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 @no_type_check
 def _gap(
     weights: np.ndarray,

@@ -107,10 +107,13 @@ class Lasso(FromMoments):
     def fitted(self, folds: Folds, copies: int, random: np.random.Generator) -> SeparateImportances:
         """Absolute coefficients, for targets in units of their spread."""
         whole = folds.whole
-        spread = np.diag(whole.gram).reshape(copies + 1, -1).mean(0) / whole.rows
-        scale = np.tile(np.sqrt(spread), copies + 1)
+        # In the units of the first copy: what is compared must have one scale.
+        units = folds.units.reshape(copies + 1, -1)
+        spread = (np.diag(whole.gram).reshape(copies + 1, -1) * (units / units[0]) ** 2).mean(0)
+        scale = (np.sqrt(spread / whole.rows) * units[0] / units).ravel()
         order = random.permutation(len(scale))
-        folds = folds.in_units(np.sqrt(whole.power / whole.rows))
+        power = np.where(whole.power > 0, whole.power, 1.0)
+        folds = folds.in_units(np.sqrt(power / whole.rows))
         whole = folds.whole
         largest = np.abs(whole.cross / scale[:, None]).max(0) / whole.rows
         grid = penalty_grid(largest, self.penalties, self.least_penalty)

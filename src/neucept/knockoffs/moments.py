@@ -39,7 +39,7 @@ class Moments:
         shift, target_shift = self.means - part.means, self.target_means - part.target_means
         gram = self.gram - part.gram
         # In place; the transpose of a symmetric matrix is itself, in the order that BLAS wants.
-        blas.dger(-weight, shift, shift, a=gram.T, overwrite_a=1)
+        gram = blas.dger(-weight, shift, shift, a=gram.T, overwrite_a=1).T
         return Moments(
             rows,
             means,
@@ -59,6 +59,12 @@ class Moments:
             self.cross[:count],
             self.power,
         )
+
+    def divided(self, units: Float[np.ndarray, " columns"]) -> Moments:
+        """The moments after each column was divided by its unit."""
+        gram = self.gram / units
+        gram /= units[:, None]
+        return replace(self, means=self.means / units, gram=gram, cross=self.cross / units[:, None])
 
     def in_units(self, units: Float[np.ndarray, " targets"]) -> Moments:
         """The moments after each target was divided by its unit."""
@@ -130,10 +136,13 @@ class Folds:
     Attributes:
         parts: Moments of each part, their Gram matrices in single precision.
         whole: Moments of all rows.
+        units: What columns were divided by, powers of 2 near their spread, so that single
+            precision holds them whatever their scale.
     """
 
     parts: Sequence[Moments]
     whole: Moments
+    units: Float[np.ndarray, " columns"]
 
     @classmethod
     def of(cls, parts: Iterable[Moments]) -> Folds:
@@ -142,8 +151,12 @@ class Folds:
         Args:
             parts: Moments of at least one part.
         """
-        gram, kept = np.zeros(()), []
+        gram, units = np.zeros(()), np.zeros(0)
+        kept: list[Moments] = []
         for part in parts:
+            if not kept:
+                units = _near_spread(part)
+            part = part.divided(units)  # noqa: PLW2901 - or both would be held
             gram = gram + part.gram if gram.ndim == 0 else np.add(gram, part.gram, out=gram)
             kept.append(replace(part, gram=part.gram.astype(np.float32)))
             del part  # Or it would be held while the next is made.
@@ -155,8 +168,16 @@ class Folds:
         gram += between.T @ between
         cross = np.sum([part.cross for part in kept], axis=0) + between.T @ target
         power = np.sum([part.power for part in kept], axis=0) + (target**2).sum(0)
-        return cls(kept, Moments(rows, means, target_means, gram, cross, power))
+        return cls(kept, Moments(rows, means, target_means, gram, cross, power), units)
 
     def in_units(self, units: Float[np.ndarray, " targets"]) -> Folds:
         """The moments after each target was divided by its unit."""
-        return Folds([part.in_units(units) for part in self.parts], self.whole.in_units(units))
+        parts = [part.in_units(units) for part in self.parts]
+        return Folds(parts, self.whole.in_units(units), self.units)
+
+
+def _near_spread(part: Moments) -> Float[np.ndarray, " columns"]:
+    """Powers of 2 near the columns' spreads; 1 for those that do not vary."""
+    spread = np.sqrt(np.diag(part.gram) / part.rows)
+    safe = np.where((spread > 0) & np.isfinite(spread), spread, 1.0)
+    return np.asarray(np.exp2(np.round(np.log2(safe))))

@@ -170,7 +170,9 @@ def _scaled(values: Tensor) -> Tensor:
 
 
 def _standard(y: Targets, place: torch.device) -> Tensor:
-    scaled = (y - y.mean(0)) / y.std(0)
+    spread = y.std(0)
+    # A target may be constant on the rows that a draw sees.
+    scaled = (y - y.mean(0)) / np.where(spread > 0, spread, 1.0)
     return torch.from_numpy(scaled.astype(np.float32)).to(place)
 
 

@@ -8,14 +8,18 @@ from jaxtyping import Float, Int
 from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.moments import Folds
 
+_ALIKE = 3
+"""Once all folds' errors have fallen for so many penalties in a row, their curves are taken to have
+one valley each, and a target may end before the last penalty."""
+
 _RISEN = 1.01
 _BEYOND = 3
-"""A target is done when its error has risen by so much over its least, or so many penalties in
-a row had more than the least. The curve over all folds has one valley."""
+"""It ends when its error in every fold has risen by so much over the least there, or was above that
+in every fold for so many penalties in a row."""
 
 _RISEN_ONCE = 2.0
-"""It is done as well when its error in one fold has risen over the least there by so much, divided
-by the square root of the fold's rows."""
+"""While all folds fall together, one speaks for all: its rise by so much, divided by the square
+root of its rows, ends the target."""
 
 
 def penalty_grid(
@@ -41,8 +45,9 @@ def cross_validated(
 ) -> tuple[Float[np.ndarray, " targets"], Float[np.ndarray, "columns targets"]]:
     """Each target's penalty with the least mean squared error on rows that were left out.
 
-    All folds go down the penalties together, so that a target ends once it is past its valley:
-    the fits of small penalties are the long ones.
+    All folds go down the penalties together, so that a target ends once all are past their
+    valleys: the fits of small penalties are the long ones. Folds may disagree, as where samples are
+    sorted; then nothing ends early.
 
     Args:
         folds: Moments of the parts and of all rows.
@@ -58,25 +63,29 @@ def cross_validated(
         Fits(folds.whole.minus(part), effort, order=order, scale=scale, single=True)
         for part in folds.parts
     ]
-    least = np.full(len(grid), np.inf)
-    least_there = np.full((len(fits), len(grid)), np.inf)
-    best = np.zeros(len(grid), dtype=int)
+    targets = len(grid)
+    least, best = np.full(targets, np.inf), np.zeros(targets, dtype=int)
+    lowest = np.full((len(fits), targets), np.inf)
     start = np.zeros_like(folds.whole.cross)
-    above = np.zeros(len(grid), dtype=int)
-    wanted = np.ones(len(grid), dtype=bool)
+    above, alike = np.zeros(targets, dtype=int), np.zeros(targets, dtype=int)
+    one_valley, wanted = np.zeros(targets, dtype=bool), np.ones(targets, dtype=bool)
     for a in range(grid.shape[1]):
-        errors = np.zeros(len(grid))
-        for fit, part, lowest in zip(fits, folds.parts, least_there, strict=True):
+        errors = np.full((len(fits), targets), np.inf)
+        for f, (fit, part) in enumerate(zip(fits, folds.parts, strict=True)):
             fit.lower(grid[:, a], wanted)
-            there = fit.errors(part)
-            errors += there
-            np.minimum(lowest, there, out=lowest)
-            wanted &= there <= (1 + _RISEN_ONCE / np.sqrt(part.rows)) * lowest
-        better = wanted & (errors < least)
-        least[better], best[better] = errors[better], a
+            errors[f, wanted] = fit.errors(part)[wanted]
+            once = errors[f] > (1 + _RISEN_ONCE / np.sqrt(part.rows)) * lowest[f]
+            wanted &= ~(once & (alike >= _ALIKE))
+        total = np.where(wanted, errors.sum(0), np.inf)
+        better = total < least
+        least[better], best[better] = total[better], a
         start[:, better] = np.mean([fit.weights[better] for fit in fits], axis=0).T
-        above = np.where(errors > least, above + 1, 0)
-        wanted &= (errors <= _RISEN * least) & (above < _BEYOND)
+        alike = np.where((errors < lowest).all(0), alike + 1, 0)
+        above = np.where((errors > lowest).all(0), above + 1, 0)
+        one_valley |= alike >= _ALIKE
+        past = (errors > _RISEN * lowest).all(0) | (above >= _BEYOND)
+        wanted &= ~(past & one_valley)
+        np.minimum(lowest, errors, out=lowest)
         if not wanted.any():
             break
     return grid[np.arange(len(grid)), best], start

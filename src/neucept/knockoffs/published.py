@@ -64,8 +64,9 @@ class PublishedLasso(FromMoments):
         grid = np.geomspace(self.largest, self.least, self.penalties)
         effort = Effort(self.tolerance, self.most_iterations)
         everywhere = np.tile(grid, (folds.whole.cross.shape[1], 1))
-        alphas, _ = cross_validated(folds, everywhere, effort, order=order)
-        fits = Fits(folds.whole, effort, order=order, sweeps_only=True)
+        scale = 1 / folds.units
+        alphas, _ = cross_validated(folds, everywhere, effort, order=order, scale=scale)
+        fits = Fits(folds.whole, effort, order=order, scale=scale, sweeps_only=True)
         fits.lower(alphas)
         return fits.weights.T
 

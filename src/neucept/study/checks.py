@@ -19,6 +19,8 @@ def check_samples(
     target: int,
     classes: Sequence[str] | None = None,
     known: Sequence[int] | None = None,
+    *,
+    whole: bool = True,
 ) -> None:
     """Refuse what later stages could not use.
 
@@ -27,6 +29,7 @@ def check_samples(
         target: Index of the class studied, at least 0.
         classes: Names of the classes.
         known: Sub-classes known from elsewhere.
+        whole: Whether these are all samples, so that it can be told if too few are of the class.
 
     Raises:
         DataError: a label is no class, `known` has another length, or hardly a sample is
@@ -49,7 +52,8 @@ def check_samples(
         )
     if acts.labels is not None:
         _check_labels(acts.labels, acts.ids, width)
-    _check_predicted(np.bincount(acts.predictions, minlength=width), target, classes)
+    if whole:
+        check_predicted(np.bincount(acts.predictions, minlength=width), target, classes)
 
 
 def _check_labels(labels: Int[np.ndarray, " samples"], ids: Sequence[str], width: int) -> None:
@@ -62,9 +66,19 @@ def _check_labels(labels: Int[np.ndarray, " samples"], ids: Sequence[str], width
         )
 
 
-def _check_predicted(
+def check_predicted(
     counts: Int[np.ndarray, " classes"], target: int, classes: Sequence[str] | None
 ) -> None:
+    """Refuse a class that hardly a sample is predicted as.
+
+    Args:
+        counts: Samples predicted as each class.
+        target: Index of the class studied.
+        classes: Names of the classes.
+
+    Raises:
+        DataError: as said.
+    """
     if counts[target] >= FEWEST_SAMPLES:
         return
 

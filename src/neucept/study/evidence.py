@@ -38,13 +38,20 @@ def sample_table(acts: Activations, mech: Mechanisms) -> pd.DataFrame:
             "prediction": acts.predictions[rows],
             "label": known,
             "mechanism": mech.labels,
-            "membership": mech.membership[np.arange(len(rows)), mech.labels],
+            "membership": _own(mech),
             "typicality": mech.typicality,
             "stability": mech.sample_stability,
             "map_x": mech.map[:, 0],
             "map_y": mech.map[:, 1],
         }
     )
+
+
+def _own(mech: Mechanisms) -> np.ndarray:
+    """How much each sample belongs to its mechanism; NaN where there is none."""
+    if not mech.n_mechanisms:
+        return np.full(len(mech.samples), np.nan)
+    return np.asarray(mech.membership[np.arange(len(mech.samples)), mech.labels])
 
 
 def layer_entries(acts: Activations, crit: Critical) -> list[dict[str, Any]]:

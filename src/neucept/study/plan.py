@@ -7,8 +7,9 @@ the floor takes) is taken as studies usually have it, so that the sum is an esti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,13 +17,17 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Int
 from torch import nn
 
 from neucept.activations import Activations, Batches, capture, random_state_kept
 from neucept.errors import DataError
 from neucept.runtime import Progress
+from neucept.sources import class_index
+from neucept.study.checks import check_predicted, check_samples
 from neucept.study.identity import check_repeatable, layers_to_capture
-from neucept.study.probes import Share, ablating, grouping, searching
+from neucept.study.probes import Rows as _Rows
+from neucept.study.probes import Share
 from neucept.study.settings import StudySettings
 
 PROBED = 3000
@@ -60,9 +65,10 @@ class Plan:
 def plan_study(
     model: nn.Module,
     data: Any,
-    target: int,
+    target: int | str,
     settings: StudySettings = StudySettings(),  # noqa: B008 - frozen
     *,
+    classes: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Plan:
     """Estimate what `run_study` will need, from a few samples; nothing is written.
@@ -70,94 +76,107 @@ def plan_study(
     Args:
         model: As in `run_study`.
         data: As in `run_study`.
-        target: Index of the class.
+        target: As in `run_study`.
         settings: As in `run_study`.
+        classes: As in `run_study`.
         progress: Called as ``progress("plan", done, total)``.
 
     Returns:
-        The plan. It does not know what is already in a study's folder.
+        The plan, of a study from the beginning: it does not know what is already in a folder or
+        in the cache.
 
     Raises:
         InputError: its subclasses say what is wrong with the network, data or settings.
     """
+    index = class_index(target, classes)
     batches = Batches(data, settings.batch_size)
     check_repeatable(model, batches, settings.device)
     layers = layers_to_capture(model, data, settings)
     workers = settings.n_jobs if settings.n_jobs and settings.n_jobs > 0 else joblib.cpu_count()
     steps = len(layers) + 2
-    if progress is not None:
-        progress("plan", 0, steps)
-    begun = perf_counter()
-    samples = batches.len_samples or sum(len(batch) for batch in batches)
-    counted = perf_counter() - begun
-    acts, share, each = _probed(model, batches, layers, samples, settings)
-    rows = [_captured(acts, samples, each, counted)]
-    members = _members(acts, target, samples)
-    above = 1
-    if progress is not None:
-        progress("plan", 1, steps)
+    told = progress or (lambda *_: None)
+    told("plan", 0, steps)
+    some = _Some.of(batches)
+    acts, each = some.recorded(model, layers, settings)
+    check_samples(acts, index, classes, whole=False)
+    counts = np.bincount(acts.predictions, minlength=acts.n_classes) * some.share.all_times
+    check_predicted(np.round(counts).astype(int), index, classes)
+    told("plan", 1, steps)
+    members = round(float(counts[index]))
     searched = list(acts.layers)[::-1]
+    chain = settings.route == "chain"
+    rows = _Rows(settings, some.share.of(len(searched) if chain and settings.split else 1), workers)
+    table, above = [_captured(acts, some, each)], 1
     for number, layer in enumerate(searched):
-        top = number == 0 or settings.route == "direct"
-        found = searching(acts, layer, 1 if top else above, settings.search, share, workers)
+        if number == 0:
+            rows.warm_up(acts.matrix(layer))
+        found = rows.search(layer, acts.matrix(layer), above if chain else 1)
         above = found.pop("critical")
-        rows.append({"stage": "critical neurons", "layer": layer, **found})
-        if progress is not None:
-            progress("plan", 2 + number, steps)
-    rows.append(grouping([int(row["neurons"]) for row in rows[1:]], members, settings, workers))
-    rows.append(ablating(model, batches, searched, members, settings))
-    if progress is not None:
-        progress("plan", steps, steps)
-    return Plan(pd.DataFrame(rows, columns=list(COLUMNS)), acts.outputs.shape[1])
+        table.append({"stage": "critical neurons", "layer": layer, **found})
+        told("plan", 2 + number, steps)
+    widths = [int(row["neurons"]) for row in table[1:]]
+    table.append(rows.group(widths, members))
+    table.append(rows.ablate(model, batches, acts, members))
+    pictures = min(settings.pictures, members)
+    table.append({"stage": "pictures", "samples": pictures, "seconds": pictures * some.read})
+    told("plan", steps, steps)
+    frame = pd.DataFrame(table, columns=list(COLUMNS))
+    return Plan(frame.fillna({"layer": "", "memory": 0.0}), acts.n_classes)
 
 
-def _probed(
-    model: nn.Module,
-    batches: Batches,
-    layers: Sequence[str],
-    samples: int,
-    settings: StudySettings,
-) -> tuple[Activations, Share, float]:
-    """Activations of some samples, which share of all they are, and seconds of a sample."""
-    if samples == 0:
-        raise DataError("The data holds no samples. Pass some.")
-    chosen = np.unique(np.linspace(0, samples - 1, min(samples, PROBED)).astype(int))
-    parts = list(batches.take(chosen))
-    labels = [part.labels for part in parts]
-    pairs: list[Any] = [
-        part.inputs if own is None else (part.inputs, torch.from_numpy(own))
-        for part, own in zip(parts, labels, strict=True)
-    ]
+@dataclass(frozen=True)
+class _Some:
+    """Some of the samples, spread over all; read anew each time, so that none stays in memory."""
 
-    def recorded(some: list[Any]) -> Activations:
-        return capture(
+    batches: Batches
+    chosen: Int[np.ndarray, " probed"]
+    share: Share
+    read: float
+
+    @classmethod
+    def of(cls, batches: Batches) -> _Some:
+        samples = batches.len_samples
+        if samples is None:
+            samples = sum(len(batch) for batch in batches)
+        if samples == 0:
+            raise DataError("The data holds no samples. Pass some.")
+        chosen = np.unique(np.linspace(0, samples - 1, min(samples, PROBED)).astype(int))
+        begun = perf_counter()
+        for _ in batches.take(chosen):
+            pass
+        read = (perf_counter() - begun) / len(chosen)
+        return cls(batches, chosen, Share(len(chosen), samples), read)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches.take(self.chosen):
+            own = batch.labels
+            yield batch.inputs if own is None else (batch.inputs, torch.from_numpy(own))
+
+    def recorded(
+        self, model: nn.Module, layers: Sequence[str], settings: StudySettings
+    ) -> tuple[Activations, float]:
+        """Their activations, and the seconds of each sample."""
+        record = partial(
+            capture,
             model,
-            some,
-            layers,
+            layers=layers,
             pool=settings.pool,
             batch_size=settings.batch_size,
             device=settings.device,
         )
+        record([next(iter(self))])
+        begun = perf_counter()
+        acts = record(self)
+        return acts, (perf_counter() - begun) / len(self.chosen)
 
-    recorded(pairs[:1])
-    begun = perf_counter()
-    acts = recorded(pairs)
-    return acts, Share(len(chosen), samples), (perf_counter() - begun) / len(chosen)
 
-
-def _captured(acts: Activations, samples: int, each: float, counted: float) -> dict[str, Any]:
-    """The row of the stage that records activations; identifying the samples reads them once."""
+def _captured(acts: Activations, some: _Some, each: float) -> dict[str, Any]:
+    """The row of the stage that records activations; identifying the samples reads them too."""
     neurons = sum(acts.matrix(layer, rows=[0]).shape[1] for layer in acts.layers)
+    samples = some.share.samples
     return {
         "stage": "capture",
-        "layer": "",
         "samples": samples,
         "neurons": neurons,
-        "memory": 4e-9 * neurons * min(samples, PROBED),
-        "seconds": each * samples + counted,
+        "seconds": (each + some.read) * samples,
     }
-
-
-def _members(acts: Activations, target: int, samples: int) -> int:
-    """About how many samples are predicted as the class."""
-    return round(float(np.mean(acts.predictions == target)) * samples)

@@ -309,7 +309,7 @@ def _mechanisms_entry(mech: Mechanisms, known: Sequence[int] | None) -> dict[str
         scores = asdict(agreement(mech.labels, np.asarray(known)[mech.samples]))
     return {
         "n": mech.n_mechanisms,
-        "stability": float(np.mean(mech.stability)),
+        "stability": float(np.mean(mech.stability)) if mech.n_mechanisms else None,
         "message": mech.message,
         "layers": list(mech.layers),
         "used": {layer: mech.settings["used"][layer] for layer in mech.layers},

@@ -245,8 +245,8 @@ def write(content: dict[str, Any]) -> None:
     (ROOT / "benchmarks" / "results" / "speed.json").write_text(json.dumps(said, indent=1) + "\n")
     lines = ["---", "orphan: true", "---", "", "# Speed", ""]
     lines.append(
-        "Written by `benchmarks/speed.py`; each row's ways in one run, medians with least and most. "
-        "Seconds of a shared machine with 2 cores; memory in GB."
+        "Written by `benchmarks/speed.py`; each row's ways in one run, medians with least and "
+        "most. Seconds of a shared machine with 2 cores; memory in GB."
     )
     if len(loops):
         lines += ["", f"## {CLASSES} classes, {DRAWS} draws, {SAMPLES:,} samples", ""]

@@ -37,6 +37,18 @@ def test_folds_partition_the_rows_and_add_up(data, contiguous: bool) -> None:
     same(whole.minus(parts[2].divided(folds.units)), of(x[kept], y[kept]))
 
 
+def test_what_is_constant_on_the_rows_left_has_no_spread(data) -> None:
+    x, y = data
+    rows = fold_rows(37, 2, contiguous=True)
+    x[:, 3] = 1e4
+    x[rows[0], 3] += np.arange(19)
+    folds = Folds.of(fold_moments([x], y, rows))
+    left = folds.whole.minus(folds.parts[0])
+    assert left.gram[3, 3] == 0
+    assert not left.gram[3].any() and not left.cross[3].any()
+    assert left.gram[2, 2] > 0
+
+
 @pytest.mark.parametrize("singular", [False, True])
 def test_a_near_root_has_the_same_moments(data, singular: bool) -> None:
     x, y = data

@@ -6,6 +6,7 @@ import pytest
 from neucept.errors import SettingsError
 from neucept.knockoffs import select, statistics
 from neucept.knockoffs.lasso import Lasso, SeparateFits
+from neucept.knockoffs.published import PublishedLasso
 
 
 def test_names_and_objects() -> None:
@@ -14,6 +15,25 @@ def test_names_and_objects() -> None:
     assert statistics.find_statistic(mine) is mine
     with pytest.raises(SettingsError, match="no statistic 'laso'.*Did you mean 'lasso'"):
         statistics.find_statistic("laso")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"folds": 1}, "folds is 1"),
+        ({"penalties": 0}, "penalties is 0"),
+        ({"tolerance": float("nan")}, "tolerance is nan"),
+        ({"most_iterations": 0}, "most_iterations is 0"),
+    ],
+)
+def test_settings_no_fit_can_be_run_with_are_refused(settings: dict, said: str) -> None:
+    for kind in (Lasso, PublishedLasso):
+        with pytest.raises(SettingsError, match=said):
+            kind(**settings)
+    with pytest.raises(SettingsError, match="least_penalty is 0"):
+        Lasso(least_penalty=0)
+    with pytest.raises(SettingsError, match="least is 2 and largest 1"):
+        PublishedLasso(largest=1, least=2)
 
 
 @pytest.mark.parametrize("kind", sorted(statistics.KINDS))

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from neucept.errors import SettingsError
 from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.moments import Folds, fold_moments, fold_rows
 from neucept.knockoffs.penalty import cross_validated, penalty_grid
 from neucept.knockoffs.shapes import Copies, Importances, Neurons, SeparateImportances, Targets
+from neucept.runtime import is_real, is_whole
 
 
 class SeparateFits(ABC):
@@ -100,6 +102,18 @@ class Lasso(FromMoments):
     tolerance: float = 1e-4
     most_iterations: int = 1000
 
+    def __post_init__(self) -> None:
+        """Refuse what no fit can be run with.
+
+        Raises:
+            SettingsError: a value is outside its range.
+        """
+        check_fit(self.folds, self.penalties, self.tolerance, self.most_iterations)
+        if not 0 < self.least_penalty < 1:
+            raise SettingsError(
+                f"least_penalty is {self.least_penalty!r}. Pass a share between 0 and 1."
+            )
+
     def fold_rows(self, samples: int) -> list[slice]:
         """Every so many-th row is of one fold."""
         return fold_rows(samples, self.folds)
@@ -126,6 +140,20 @@ class Lasso(FromMoments):
     def describe(self) -> dict[str, Any]:
         """The settings, as plain JSON values."""
         return {"kind": "lasso", **asdict(self)}
+
+
+def check_fit(folds: object, penalties: object, tolerance: object, most_iterations: object) -> None:
+    """Refuse settings that no cross-validated fit can be run with.
+
+    Raises:
+        SettingsError: a value is outside its range.
+    """
+    numbers = {"folds": (folds, 2), "penalties": (penalties, 1)}
+    for name, (value, least) in {**numbers, "most_iterations": (most_iterations, 1)}.items():
+        if not is_whole(value) or value < least:
+            raise SettingsError(f"{name} is {value!r}. Pass a whole number of at least {least}.")
+    if not is_real(tolerance) or not 0 < tolerance < 1:
+        raise SettingsError(f"tolerance is {tolerance!r}. Pass a share between 0 and 1.")
 
 
 def by_neuron(

@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import blas
 
+_ROUNDING = 1e-6
+"""Share of a column's sum of squares that single precision cannot tell from nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -40,12 +43,16 @@ class Moments:
         gram = self.gram - part.gram
         # In place; the transpose of a symmetric matrix is itself, in the order that BLAS wants.
         gram = blas.dger(-weight, shift, shift, a=gram.T, overwrite_a=1).T
+        cross = self.cross - part.cross - weight * np.outer(shift, target_shift)
+        # What is constant on these rows has a spread of rounding.
+        constant = np.diag(gram) <= _ROUNDING * np.diag(self.gram)
+        gram[constant] = gram[:, constant] = cross[constant] = 0.0
         return Moments(
             rows,
             means,
             target_means,
             gram,
-            self.cross - part.cross - weight * np.outer(shift, target_shift),
+            cross,
             self.power - part.power - weight * target_shift**2,
         )
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from neucept.errors import SettingsError
 from neucept.knockoffs.descent import Effort, Fits
-from neucept.knockoffs.lasso import FromMoments, by_neuron
+from neucept.knockoffs.lasso import FromMoments, by_neuron, check_fit
 from neucept.knockoffs.moments import Folds, fold_moments, fold_rows
 from neucept.knockoffs.penalty import cross_validated
 from neucept.knockoffs.shapes import SeparateImportances
@@ -40,6 +41,18 @@ class PublishedLasso(FromMoments):
     least: float = 1e-4
     tolerance: float = 1e-3
     most_iterations: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse what no fit can be run with.
+
+        Raises:
+            SettingsError: a value is outside its range.
+        """
+        check_fit(self.folds, self.penalties, self.tolerance, self.most_iterations)
+        if not 0 < self.least <= self.largest:
+            raise SettingsError(
+                f"least is {self.least!r} and largest {self.largest!r}. Pass penalties above 0."
+            )
 
     def fold_rows(self, samples: int) -> list[slice]:
         """Each fold is a run of rows."""

@@ -31,9 +31,9 @@ def test_settings_no_fit_can_be_run_with_are_refused(settings: dict, said: str) 
         with pytest.raises(SettingsError, match=said):
             kind(**settings)
     with pytest.raises(SettingsError, match="least_penalty is 0"):
-        Lasso(least_penalty=0)
-    with pytest.raises(SettingsError, match="least is 2 and largest 1"):
-        PublishedLasso(largest=1, least=2)
+        Lasso(least_penalty=0.0)
+    with pytest.raises(SettingsError, match="least is 2.0 and largest 1.0"):
+        PublishedLasso(largest=1.0, least=2.0)
 
 
 @pytest.mark.parametrize("kind", sorted(statistics.KINDS))

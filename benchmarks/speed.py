@@ -275,6 +275,8 @@ def exponents(growth: pd.DataFrame) -> list[str]:
     """How the time of a draw grows: the slope in logarithms."""
     found = []
     for along, rows in growth.dropna(subset="draw").groupby("along", sort=False):
+        if len(rows) < 2:
+            continue
         slope = np.polyfit(np.log(rows[along].astype(float)), np.log(rows["draw"]), 1)[0]
         found.append(f"With {along} to the power of {slope:.2f}")
     return found

@@ -51,13 +51,13 @@ def main() -> None:
     if arguments.child is not None:
         print(json.dumps(grown(arguments.child)))
         return
-    content: dict[str, Any] = {"passes": {}, "memory": []}
+    place = ROOT / "benchmarks/results/capture.json"
+    old = json.loads(place.read_text()) if place.exists() else {}
+    content: dict[str, Any] = {"passes": old.get("passes", {}), "memory": []}
     for network in arguments.networks:
         content["passes"][network] = passes(network, arguments.repeats)
     for samples in GROWTH:
-        command = [sys.executable, __file__, "--child", str(samples)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        content["memory"].append(json.loads(done.stdout.splitlines()[-1]))
+        content["memory"].append(memory(samples))
         print(content["memory"][-1], flush=True)
     write({**content, **vars(arguments), **machine("torch", "numpy", "zarr", "captum")})
 
@@ -162,6 +162,21 @@ def alternate(
 def ratio(seconds: Times, one: str, other: str) -> float:
     """Median over the rounds of how many times as long `one` takes as `other`."""
     return median(b / t for b, t in zip(seconds[one], seconds[other], strict=True))
+
+
+def memory(samples: int) -> dict[str, float]:
+    """Median, least and most over some processes: what an allocator keeps is partly chance."""
+    command = [sys.executable, __file__, "--child", str(samples)]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(5)]
+    found = [json.loads(done.stdout.splitlines()[-1]) for done in runs]
+    peaks = [one["peak, MB"] for one in found]
+    return {
+        "samples": samples,
+        "before, MB": median(one["before, MB"] for one in found),
+        "peak, MB": median(peaks),
+        "least": min(peaks),
+        "most": max(peaks),
+    }
 
 
 def grown(samples: int) -> dict[str, float]:

@@ -125,21 +125,27 @@ class _Column:
         rows = max(1, CHUNK_BYTES // (dtype.itemsize * math.prod(tail)))
         self._chunk = rows if expected is None else max(1, min(rows, expected))
         self._array = new_array(group, name, (expected or 0, *tail), (self._chunk, *tail), dtype)
-        self._waiting: list[np.ndarray] = []
+        # Filled in place: batches that wait one by one would lie between what the next forward
+        # passes allocate and free, and the process would grow with the holes.
+        self._waiting = np.empty((self._chunk, *tail), dtype)
+        self._filled = 0
         self._written = 0
         self._state = hashlib.blake2b(f"{dtype.str} {tail}".encode(), digest_size=16)
 
     def append(self, values: np.ndarray) -> None:
-        self._waiting.append(values)
-        if sum(map(len, self._waiting)) >= self._chunk:
-            block = np.concatenate(self._waiting)
-            whole = len(block) - len(block) % self._chunk
-            self._write(block[:whole])
-            self._waiting = [block[whole:].copy()] if whole < len(block) else []
+        begin = 0
+        while begin < len(values):
+            part = values[begin : begin + self._chunk - self._filled]
+            self._waiting[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            begin += len(part)
+            if self._filled == self._chunk:
+                self._write(self._waiting)
+                self._filled = 0
 
     def finish(self) -> str:
-        if self._waiting:
-            self._write(np.concatenate(self._waiting))
+        if self._filled:
+            self._write(self._waiting[: self._filled])
         if self._array.shape[0] != self._written:
             self._array.resize((self._written, *self._array.shape[1:]))
         return self._state.hexdigest()
@@ -149,7 +155,7 @@ class _Column:
         if end > self._array.shape[0]:
             self._array.resize((end, *self._array.shape[1:]))
         self._array[self._written : end] = block
-        self._state.update(np.ascontiguousarray(block).tobytes())
+        self._state.update(np.ascontiguousarray(block))
         self._written = end
 
 

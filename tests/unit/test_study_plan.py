@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from neucept.cli import main
 from neucept.cli import plan as cli_plan
 from neucept.cli.plan import duration, show_plan
 from neucept.errors import DataError, SettingsError
@@ -153,3 +154,16 @@ def test_the_screen_tells_all(plan: Plan, capsys: pytest.CaptureFixture[str]) ->
     for text in ("critical neurons", "second", "2.3 GB", "in all", "Nothing was written"):
         assert text in " ".join(printed.split())
     assert cli_plan._count(np.nan) == ""
+
+
+def test_the_flag_plans_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = Path(__file__).parents[1] / "tiny_study" / "study.toml"
+    monkeypatch.chdir(tmp_path)
+    flags = ["--sampler", "gaussian", "--statistic", "lasso", "--dither", "0", "--audit", "0"]
+    with pytest.raises(SystemExit) as left:
+        main(["run", str(tiny), "--dry-run", "--to", str(tmp_path / "there"), *flags])
+    assert left.value.code in (0, None)
+    assert "Nothing was written" in " ".join(capsys.readouterr().out.split())
+    assert not list(tmp_path.iterdir())

@@ -155,7 +155,7 @@ class _Column:
         if end > self._array.shape[0]:
             self._array.resize((end, *self._array.shape[1:]))
         self._array[self._written : end] = block
-        self._state.update(np.ascontiguousarray(block))
+        self._state.update(np.ascontiguousarray(block).data)
         self._written = end
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -42,6 +44,7 @@ def cross_validated(
     *,
     order: Int[np.ndarray, " columns"] | None = None,
     scale: Float[np.ndarray, " columns"] | None = None,
+    sweeps_only: bool = False,
 ) -> tuple[Float[np.ndarray, " targets"], Float[np.ndarray, "columns targets"]]:
     """Each target's penalty with the least mean squared error on rows that were left out.
 
@@ -55,14 +58,13 @@ def cross_validated(
         effort: When a fit stops.
         order: In which the columns take turns.
         scale: What each column is divided by.
+        sweeps_only: Fits that stop early stop where scikit-learn's do.
 
     Returns:
         The penalties, and the mean of the folds' coefficients there, of scaled columns.
     """
-    fits = [
-        Fits(folds.whole.minus(part), effort, order=order, scale=scale, single=True)
-        for part in folds.parts
-    ]
+    told: dict[str, Any] = {"order": order, "scale": scale, "sweeps_only": sweeps_only}
+    fits = [Fits(folds.whole.minus(part), effort, single=True, **told) for part in folds.parts]
     targets = len(grid)
     least, best = np.full(targets, np.inf), np.zeros(targets, dtype=int)
     lowest = np.full((len(fits), targets), np.inf)

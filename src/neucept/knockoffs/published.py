@@ -77,9 +77,9 @@ class PublishedLasso(FromMoments):
         grid = np.geomspace(self.largest, self.least, self.penalties)
         effort = Effort(self.tolerance, self.most_iterations)
         everywhere = np.tile(grid, (folds.whole.cross.shape[1], 1))
-        scale = 1 / folds.units
-        alphas, _ = cross_validated(folds, everywhere, effort, order=order, scale=scale)
-        fits = Fits(folds.whole, effort, order=order, scale=scale, sweeps_only=True)
+        told: dict[str, Any] = {"order": order, "scale": 1 / folds.units, "sweeps_only": True}
+        alphas, _ = cross_validated(folds, everywhere, effort, **told)
+        fits = Fits(folds.whole, effort, **told)
         fits.lower(alphas)
         return fits.weights.T
 

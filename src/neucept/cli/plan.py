@@ -24,7 +24,7 @@ def show_plan(plan: Plan) -> None:
     out.print()
     out.print(
         f"About {duration(plan.seconds)} in all, with {plan.memory:.1f} GB beyond the network and "
-        "the data. Timed on a few samples, to within a factor of two. Nothing was written."
+        "the data: an estimate, timed on a few samples. Nothing was written."
     )
 
 

@@ -149,7 +149,7 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_the_screen_tells_all(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     table = plan.table.assign(memory=[0.0, 2.34, 0.0, 0.0, 0.0, 0.0])
-    show_plan(Plan(table, 2))
+    show_plan(Plan(table))
     printed = capsys.readouterr().out
     for text in ("critical neurons", "second", "2.3 GB", "in all", "Nothing was written"):
         assert text in " ".join(printed.split())

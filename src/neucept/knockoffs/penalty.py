@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -63,8 +61,17 @@ def cross_validated(
     Returns:
         The penalties, and the mean of the folds' coefficients there, of scaled columns.
     """
-    told: dict[str, Any] = {"order": order, "scale": scale, "sweeps_only": sweeps_only}
-    fits = [Fits(folds.whole.minus(part), effort, single=True, **told) for part in folds.parts]
+    fits = [
+        Fits(
+            folds.whole.minus(part),
+            effort,
+            order=order,
+            scale=scale,
+            single=True,
+            sweeps_only=sweeps_only,
+        )
+        for part in folds.parts
+    ]
     targets = len(grid)
     least, best = np.full(targets, np.inf), np.zeros(targets, dtype=int)
     lowest = np.full((len(fits), targets), np.inf)

@@ -26,8 +26,7 @@ from neucept.runtime import Progress
 from neucept.sources import class_index
 from neucept.study.checks import check_predicted, check_samples
 from neucept.study.identity import check_repeatable, layers_to_capture
-from neucept.study.probes import Rows as _Rows
-from neucept.study.probes import Share
+from neucept.study.probes import Rows, Share
 from neucept.study.settings import StudySettings
 
 PROBED = 3000
@@ -44,11 +43,9 @@ class Plan:
         table: One row per stage and layer, in the order in which they run: stage, layer ("" where
             it is none's), samples, neurons, targets, draws (of knockoffs, over everything), memory
             (GB beyond what the process holds), seconds (estimated). Missing where it means nothing.
-        classes: Outputs of the network.
     """
 
     table: pd.DataFrame
-    classes: int
 
     @property
     def seconds(self) -> float:
@@ -105,7 +102,7 @@ def plan_study(
     members = round(float(counts[index]))
     searched = list(acts.layers)[::-1]
     chain = settings.route == "chain"
-    rows = _Rows(settings, some.share.of(len(searched) if chain and settings.split else 1), workers)
+    rows = Rows(settings, some.share.of(len(searched) if chain and settings.split else 1), workers)
     table, above = [_captured(acts, some, each)], 1
     for number, layer in enumerate(searched):
         if number == 0:
@@ -121,7 +118,7 @@ def plan_study(
     table.append({"stage": "pictures", "samples": pictures, "seconds": pictures * some.read})
     told("plan", steps, steps)
     frame = pd.DataFrame(table, columns=list(COLUMNS))
-    return Plan(frame.fillna({"layer": "", "memory": 0.0}), acts.n_classes)
+    return Plan(frame.fillna({"layer": "", "memory": 0.0}))
 
 
 @dataclass(frozen=True)

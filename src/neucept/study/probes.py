@@ -31,6 +31,7 @@ from neucept.knockoffs.lasso import FromMoments
 from neucept.knockoffs.selecting import MOST_ROWS, settled_copies, settled_draws
 from neucept.knockoffs.statistics import find_statistic
 from neucept.mechanisms.discover import BEYOND, SAMPLES_EACH
+from neucept.mechanisms.features import DIMENSIONS
 from neucept.mechanisms.path import fit_path
 from neucept.mechanisms.resampling import IMITATIONS, SPLITS
 from neucept.mechanisms.resampling import MOST_ROWS as GROUPED_ROWS
@@ -48,9 +49,6 @@ CRITICAL = 0.5
 
 FASTER = 0.85
 """What a second worker is worth: two share memory and caches."""
-
-DIMENSIONS = 20
-"""Of what mechanisms are grouped by, at most."""
 
 WARM = 200
 """Rows on which everything runs once before it is timed: the first call compiles and loads."""

@@ -81,3 +81,33 @@ def test_errors_are_those_on_the_rows(single: bool) -> None:
     guess = (x[150:] - train.means) @ fits.weights.T + train.target_means
     rtol = 1e-5 if single else 1e-9
     np.testing.assert_allclose(fits.errors(held), ((y[150:] - guess) ** 2).mean(0), rtol=rtol)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_slopes_are_derivatives_of_the_error_on_the_way_to_least_squares(single: bool) -> None:
+    x, y = data(400, 12)
+    folds = fold_moments([x], y, [slice(0, 300), slice(300, None)])
+    scale = np.geomspace(0.5, 2, 12)
+    fits = Fits(folds[0], Effort(1e-10, 10_000), scale=scale, single=single)
+    fits.lower(np.array([5e-5, 0.05, 50.0]))
+    among = np.array([True, False, True])
+    begun, least = fits.weights.copy(), np.linalg.lstsq(x[:300] - x[:300].mean(0), y[:300])[0].T
+    slopes = fits.slopes(folds[1], among)
+    errors = []
+    for share in (0.0, 1e-2):
+        fits.weights = (begun + share * (least * scale - begun)).astype(begun.dtype)
+        errors.append(fits.errors(folds[1]))
+    # A parabola through both, with this slope at the first.
+    way = (least - begun / scale) @ (x[300:] - x[:300].mean(0)).T
+    expected = (errors[1] - errors[0]) / 1e-2 - 1e-2 * (way**2).mean(1)
+    near = 1e-2 if single else 1e-5
+    np.testing.assert_allclose(2 * slopes, expected[among], rtol=near)
+
+
+def test_no_slope_where_least_squares_cannot_be_told() -> None:
+    x, y = data(400, 12)
+    known = moments(x, y)
+    # Not a Gram matrix: its least eigenvalue is negative.
+    known.gram[0, 1] = known.gram[1, 0] = 2 * known.gram[0, 0]
+    fits = Fits(known, Effort(1e-3, 10))
+    assert np.isnan(fits.slopes(known, np.ones(3, dtype=bool))).all()

@@ -6,7 +6,8 @@ from designs import gaussian
 from sklearn.linear_model import LassoCV
 from sklearn.model_selection import PredefinedSplit
 
-from neucept.knockoffs.descent import Effort
+from neucept.knockoffs import penalty
+from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.moments import Folds, fold_moments, fold_rows
 from neucept.knockoffs.penalty import cross_validated, penalty_grid
 
@@ -79,3 +80,25 @@ def test_a_target_may_be_exactly_linear(data) -> None:
     # Below that single precision sees no error that is left.
     assert alphas[0] < 2e-3 * grid[0, 0]
     assert np.abs(start[[0, 4], 0] - [1, -2]).max() < 0.01
+
+
+@pytest.mark.parametrize("design", ["ar 0.8", "ar 0.999"])
+@pytest.mark.parametrize("rows", [90, 600])
+def test_ending_early_chooses_what_the_whole_path_does(
+    design: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(2)
+    x = gaussian(design, rows, 60, random)
+    waves = np.tanh(2 * x @ random.standard_normal((60, 30)))
+    y = waves[:, :15] ** 2 - waves[:, 15:] + random.standard_normal((rows, 15))
+    folds = Folds.of(fold_moments([x], y, fold_rows(rows, 3)))
+    grid = penalty_grid(np.abs(folds.whole.cross / folds.units[:, None]).max(0) / rows, 20, 1e-4)
+    counted = []
+    lower = Fits.lower
+    monkeypatch.setattr(Fits, "lower", lambda *a: (counted.append(a[2].sum()), lower(*a))[1])
+    early, _ = cross_validated(folds, grid, EFFORT)
+    fits = sum(counted)
+    monkeypatch.setattr(penalty, "_ALIKE", np.inf)
+    whole, _ = cross_validated(folds, grid, EFFORT)
+    np.testing.assert_array_equal(early, whole)
+    assert fits < sum(counted) - fits

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from neucept.knockoffs.compiled import compiled
 from neucept.knockoffs.moments import Moments
@@ -19,6 +21,9 @@ _SWEEPS_FIRST = 5
 
 _TRIES = 4
 """How often the way to that solution is halved, less one."""
+
+_RIDGE = 100
+"""What is added to a diagonal before it is solved for, in units of rounding."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,42 @@ class Fits:
         shift = part.target_means - self._target_means
         shift = shift - weights @ (part.means - self._means)
         return np.asarray(within / part.rows + shift**2)
+
+    def slopes(
+        self, part: Moments, among: Bool[np.ndarray, " targets"]
+    ) -> Float[np.ndarray, " among"]:
+        """How the error over other rows changes on the way to the fit without a penalty.
+
+        The error is convex, so on the straight way there it rises all along if it rises at first.
+
+        Args:
+            part: Moments of those rows, about their own means.
+            among: Targets to look at.
+
+        Returns:
+            Half the derivative at the beginning, for the whole way as the unit.
+        """
+        weights = self.weights[among] / self._scale
+        way = self._least_squares[among] / self._scale - weights
+        slope = np.einsum("tc,tc->t", way, weights.astype(part.gram.dtype) @ part.gram)
+        slope -= np.einsum("tc,ct->t", way, part.cross[:, among])
+        apart = part.means - self._means
+        shift = (part.target_means - self._target_means)[among] - weights @ apart
+        return np.asarray(slope / part.rows - shift * (way @ apart))
+
+    @cached_property
+    def _least_squares(self) -> Float[np.ndarray, "targets columns"]:
+        """Coefficients without a penalty; NaN where rounding does not let them be told."""
+        spread = np.sqrt(np.diag(self._gram))
+        spread[spread == 0] = 1
+        system = self._gram / spread / spread[:, None]
+        np.fill_diagonal(system, 1 + _RIDGE * np.finfo(system.dtype).eps)
+        try:
+            factor = cho_factor(system, overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            return np.full_like(self._cross, np.nan)
+        solved = cho_solve(factor, (self._cross / spread).T, check_finite=False)
+        return np.asarray(solved.T / spread)
 
 
 @compiled
@@ -248,7 +289,7 @@ def _solve_support(
     size = len(support)
     if size == 0:
         return False
-    ridge = 100 * np.finfo(gram.dtype).eps
+    ridge = _RIDGE * np.finfo(gram.dtype).eps
     system = np.empty((size, size), gram.dtype)
     right = np.empty(size, gram.dtype)
     for a in range(size):

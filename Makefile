@@ -53,7 +53,7 @@ bench-core: $(VENV)/.compare  ## How much a core keeps, how small and how stable
 bench-selecting: $(VENV)/.compare  ## How long one selection takes; two minutes
 	$(BIN)/python benchmarks/selecting.py
 
-bench-speed: $(VENV)/.compare  ## The published loop beside ours, and how the time of a draw grows
+bench-speed: $(VENV)/.compare  ## The published loop beside ours, how the time of a draw grows, and whole studies
 	$(BIN)/python benchmarks/speed.py
 
 bench-gpu: $(VENV)/.compare  ## The default with a GPU beside the same without; writes nothing where there is none

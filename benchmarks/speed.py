@@ -1,11 +1,12 @@
-"""How fast a search is: the published loop beside ours, and how the time of a draw grows.
+"""How fast a search is: beside the published loop, as things grow, and in whole studies.
 
 The published code fits covariance and S, draws knockoffs and fits a lasso anew for every class and
 every draw. A few of its iterations are run by knockpy and multiplied; `paper_recipe` makes all
 draws for all classes at once, and the default is run with its audit. Every measurement has a
-process of its own, whose peak memory is counted beside what it held before.
+process of its own, whose peak memory is counted beside what it held before. The studies are the
+examples, each first planned (`neucept run --dry-run`) and then run.
 
-    NEUCEPT_DATA=... python benchmarks/speed.py [--layers lenet:7 ...] [--parts loop growth]
+    NEUCEPT_DATA=... python benchmarks/speed.py [--layers lenet:7 ...] [--parts loop growth study]
 
 Writes ``benchmarks/results/speed.json``, ``docs/benchmarks/speed.md`` and its figure.
 """
@@ -18,9 +19,11 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,6 +39,10 @@ from neucept.knockoffs.gaussian import fit_gaussian
 from neucept.knockoffs.lasso import Lasso
 from neucept.knockoffs.unformed import Unformed
 from neucept.runtime import run_tasks
+from neucept.sources import load_data, load_model, read_study_file
+from neucept.study.plan import plan_study
+from neucept.study.run import run_study
+from neucept.study.settings import StudySettings
 
 LAYERS = ("lenet:10", "lenet:7", "resnet20:layer2", "resnet20:layer3", "relu:512", "relu:1024")
 WIDEST = "relu:2048"
@@ -58,6 +65,12 @@ GROWTH = {
 }
 """Samples, neurons and targets of each measurement."""
 
+STUDIES = ("mnist_lenet", "cifar10_resnet20")
+"""Examples that are run from the beginning to the end."""
+
+STAGES = ("capture", "critical neurons", "mechanisms", "ablation", "pictures")
+"""What a plan and a study's folder tell the seconds of."""
+
 
 def main() -> None:
     arguments = parse()
@@ -76,6 +89,10 @@ def main() -> None:
             content["growth"].append({"along": along, **found})
             print(content["growth"][-1], flush=True)
             write(content)
+    for name in arguments.studies if "study" in arguments.parts else []:
+        content["study"] += stages(name)
+        print(*content["study"][-len(STAGES) - 1 :], sep="\n", flush=True)
+        write(content)
 
 
 def kept(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -84,7 +101,9 @@ def kept(arguments: argparse.Namespace) -> dict[str, Any]:
     old = json.loads(place.read_text()) if place.exists() else {}
     loops = [row for row in old.get("loop", []) if row["layer"] not in arguments.layers]
     growth = "growth" in arguments.parts
+    anew = arguments.studies if "study" in arguments.parts else []
     return {
+        "study": [row for row in old.get("study", []) if row["study"] not in anew],
         "loop": loops if "loop" in arguments.parts else old.get("loop", []),
         "growth": [] if growth else old.get("growth", []),
     }
@@ -93,7 +112,8 @@ def kept(arguments: argparse.Namespace) -> dict[str, Any]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", nargs="+", default=[*LAYERS, WIDEST])
-    parser.add_argument("--parts", nargs="+", default=["loop", "growth"])
+    parser.add_argument("--parts", nargs="+", default=["loop", "growth", "study"])
+    parser.add_argument("--studies", nargs="+", default=list(STUDIES))
     parser.add_argument("--default", nargs="+", default=["lenet:10", "lenet:7", "relu:512"])
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -230,11 +250,61 @@ def _draw(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     }
 
 
+def stages(name: str) -> list[dict[str, Any]]:
+    """What each stage of a study takes, and what was said before."""
+    planned, taken = child("planned", name), child("study", name)
+    told, seconds, whole = planned["stages"], taken["stages"], sum(taken["stages"].values())
+    rows = [
+        {
+            "study": name,
+            "stage": stage,
+            "planned": told.get(stage, 0.0),
+            "seconds": seconds.get(stage, 0.0),
+            "share": seconds.get(stage, 0.0) / whole,
+        }
+        for stage in STAGES
+    ]
+    everything = {"planned": sum(told.values()), "seconds": taken["seconds"], "share": 1.0}
+    return [*rows, {"study": name, "stage": "in all", **everything}]
+
+
+def example(name: str) -> tuple[Any, Any, int, StudySettings, list[str]]:
+    """The network, data, class, settings and class names of an example."""
+    file = ROOT / "examples" / name / "study.toml"
+    said = read_study_file(file, [field.name for field in fields(StudySettings)])
+    settings = StudySettings(**said.settings)
+    classes = list(said.classes)
+    data = load_data(said.data)
+    return load_model(said.model, said.weights), data, classes.index(said.target), settings, classes
+
+
+def planned(name: str) -> dict[str, Any]:
+    """Seconds that the plan of an example expects, by stage."""
+    model, data, target, settings, classes = example(name)
+    begun = time.perf_counter()
+    plan = plan_study(model, data, target, settings, classes=classes)
+    seconds = time.perf_counter() - begun
+    return {"stages": plan.table.groupby("stage")["seconds"].sum().to_dict(), "seconds": seconds}
+
+
+def study(name: str) -> dict[str, Any]:
+    """Seconds of a study of an example, by stage."""
+    model, data, target, settings, classes = example(name)
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        done = run_study(model, data, target, Path(folder) / "s", settings, classes=classes)
+        seconds = time.perf_counter() - begun
+        told = done.info["seconds"]
+    return {"stages": {stage: told[stage] for stage in STAGES}, "seconds": seconds}
+
+
 CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
     "published": published,
     "recipe": recipe,
     "default": default,
     "draw": draw,
+    "planned": planned,
+    "study": study,
 }
 
 
@@ -259,6 +329,10 @@ def write(content: dict[str, Any]) -> None:
         lines += [f"{line}." for line in exponents(growth)]
         lines += ["", "![Seconds of a draw](speed.svg)", "", *table(growth)]
         figure(growth, ROOT / "docs" / "benchmarks" / "speed.svg")
+    if content["study"]:
+        lines += ["", "## The examples, from the beginning to the end", ""]
+        lines.append("Seconds that `neucept run --dry-run` expects, and those that were taken.")
+        lines += ["", *table(pd.DataFrame(content["study"]))]
     (ROOT / "docs" / "benchmarks" / "speed.md").write_text("\n".join(lines) + "\n")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from neucept.knockoffs.descent import Effort, Fits
 from neucept.knockoffs.moments import Folds
@@ -15,24 +15,12 @@ one valley each, and a target may end before the last penalty."""
 _RISEN = 1.01
 _BEYOND = 3
 """It ends when its error in every fold has risen by so much over the least there, or was above that
-in every fold for so many penalties in a row; or where it rises all the way to the fit without a
-penalty, in every fold, or in their sum once that has risen."""
+in every fold for so many penalties in a row; or where their sum has risen and each rises all the
+way to the fit without a penalty."""
 
 _RISEN_ONCE = 2.0
 """While all folds fall together, one speaks for all: its rise by so much, divided by the square
 root of its rows, ends the target."""
-
-
-def _rises(
-    slopes: Float[np.ndarray, "folds targets"], risen: Bool[np.ndarray, " targets"]
-) -> Bool[np.ndarray, " targets"]:
-    """Whether no smaller penalty can be better, going by the way to no penalty at all.
-
-    Args:
-        slopes: Of each fold's error at the beginning of that way.
-        risen: Targets whose error is above its least already; of these the folds' sum is judged.
-    """
-    return np.asarray((slopes > 0).all(0) | (risen & (slopes.sum(0) > 0)))
 
 
 def penalty_grid(
@@ -107,10 +95,10 @@ def cross_validated(
         one_valley |= alike >= _ALIKE
         past = (errors > _RISEN * lowest).all(0) | (above >= _BEYOND)
         wanted &= ~(past & one_valley)
-        judged = wanted & one_valley
+        judged = wanted & one_valley & (total > least)
         if judged.any():
             slopes = [fit.slopes(part, judged) for fit, part in zip(fits, folds.parts, strict=True)]
-            wanted[judged] = ~_rises(np.array(slopes), total[judged] > least[judged])
+            wanted[judged] = ~(np.array(slopes) > 0).all(0)
         np.minimum(lowest, errors, out=lowest)
         if not wanted.any():
             break

@@ -142,7 +142,7 @@ class Rows:
         draws, copies = settled_draws(search.asked), settled_copies(search.asked, tested)
         _, preparing = _timed(lambda: sampler.tested.prepare(copies))
         once = replace(search.asked, dither=0.0, floor=0.0, draws=1, knockoffs=copies)
-        probe = _Probe(seen, sampler, once, share.times(rows))
+        probe = _Probe(seen, sampler, once, share.times(rows), self.workers)
         fitted = min(share.all_times, max(MOST_ROWS, 40 * tested) / share.probed)
         looks, critical = _audits(search, tested), max(1, round(CRITICAL * tested))
         edges, selecting = self._selecting(probe, targets, looks * draws, draws)
@@ -168,14 +168,14 @@ class Rows:
         """Draws for the lines to the targets, and seconds of all draws."""
         search, edges, seconds = self.settings.search, 0, 0.0
         if planted:
-            seconds += planted * probe.seconds(PLANTED, "separate") / self.together
+            seconds += planted * probe.seconds(PLANTED, "separate", planted)
         pairs = search.edges and targets > 1
         if pairs and search.statistic in ("auto", "network"):
             edges = settled_draws(replace(search.asked, statistic="lasso"))
             lines = replace(probe, asked=replace(probe.asked, statistic="lasso"))
-            seconds += edges * lines.seconds(targets, "separate") / self.together
+            seconds += edges * lines.seconds(targets, "separate", edges)
         which = "both" if pairs and not edges else "joint"
-        seconds += draws * probe.seconds(targets, which) / min(draws, self.together)
+        seconds += draws * probe.seconds(targets, which, draws)
         return edges, seconds
 
     def group(self, neurons: Sequence[int], members: int) -> dict[str, Any]:
@@ -252,12 +252,13 @@ def _audits(search: Search, tested: int) -> int:
 
 @dataclass(frozen=True)
 class _Probe:
-    """One layer's samples, how one draw is asked, and how many times as many rows it will have."""
+    """One layer's samples, how one draw is asked, how many times as many rows, how many at once."""
 
     x: np.ndarray
     sampler: Sampler
     asked: Asked
     times: float
+    workers: int
 
     @property
     def unformed(self) -> bool:
@@ -282,12 +283,14 @@ class _Probe:
         mixed = scaled @ random.standard_normal((scaled.shape[1], count))
         return as_targets(mixed + random.standard_normal(mixed.shape), self.x)
 
-    def seconds(self, targets: int, which: Any) -> float:
-        """Of one draw with so many targets."""
-        y = self.targets(targets)
-        return _timed(lambda: run_selection(self.x, y, self.sampler, self.asked, which, n_jobs=1))[
-            1
-        ]
+    def seconds(self, targets: int, which: Any, draws: int) -> float:
+        """Of one draw of many with so many targets, where all workers are busy."""
+        y, at_once = self.targets(targets), min(self.workers, draws)
+        asked = replace(self.asked, draws=at_once)
+        run = lambda: run_selection(  # noqa: E731
+            self.x, y, self.sampler, asked, which, n_jobs=at_once
+        )
+        return _timed(run)[1] / at_once
 
     def core(self, targets: int, candidates: int) -> float:
         """Of finding the core among so many neurons."""

@@ -33,7 +33,13 @@ if TYPE_CHECKING:
     from neucept.mechanisms import Mechanisms as Mechanisms
     from neucept.mechanisms import discover_mechanisms as discover_mechanisms
     from neucept.report import write_report as write_report
+    from neucept.study.comparing import Comparison as Comparison
+    from neucept.study.comparing import compare as compare
+    from neucept.study.explaining import Explanation as Explanation
+    from neucept.study.explaining import explain as explain
     from neucept.study.folder import Study as Study
+    from neucept.study.reliability import Reliability as Reliability
+    from neucept.study.reliability import reliability as reliability
     from neucept.study.run import run_study as run_study
     from neucept.study.settings import StudySettings as StudySettings
 
@@ -44,8 +50,11 @@ _HOME = {
     "Activations": "activations",
     "Agreement": "evaluation",
     "Audit": "knockoffs",
+    "Comparison": "study.comparing",
     "Critical": "critical",
+    "Explanation": "study.explaining",
     "Mechanisms": "mechanisms",
+    "Reliability": "study.reliability",
     "Sampler": "knockoffs",
     "Search": "critical",
     "Selection": "knockoffs",
@@ -55,14 +64,17 @@ _HOME = {
     "agreement": "evaluation",
     "audit": "knockoffs",
     "capture": "activations",
+    "compare": "study.comparing",
     "decoy_activations": "evaluation",
     "discover_mechanisms": "mechanisms",
+    "explain": "study.explaining",
     "find_critical": "critical",
     "fit_sampler": "knockoffs",
     "list_layers": "activations",
     "paper_recipe": "critical",
     "planted_data": "evaluation",
     "planted_network": "evaluation",
+    "reliability": "study.reliability",
     "run_study": "study.run",
     "select": "knockoffs",
     "write_report": "report",

@@ -26,6 +26,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "layers": "List the layers of a network that can be studied.",
         "run": "Study one class of a network: from its activations to the page.",
         "audit": "Measure whether the promised precision holds on a study's layers.",
+        "explain": "Tell which mechanism is behind a prediction, and how typical it is.",
+        "compare": "Tell which mechanisms of one network another has too.",
         "report": "Write the page of a finished study again.",
     }
 )

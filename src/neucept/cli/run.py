@@ -113,6 +113,7 @@ def study(
     model, data, target = _named(model=model, data=data, target=target)
     from neucept.report import write_report
     from neucept.sources import class_index, class_names, load_data, load_model
+    from neucept.study.origin import remember_origin
     from neucept.study.run import run_study
 
     if classes is not None:
@@ -131,6 +132,7 @@ def study(
         return
     with progress() as advance:
         finished = run_study(network, samples, index, to, settings, classes=names, progress=advance)
+    finished = remember_origin(finished, model, data, weights)
     page = write_report(finished, finished.path / "report.html", images=images)
     show(finished, page)
 

@@ -43,19 +43,24 @@ def identity_of(model: nn.Module, batches: Batches, target: int) -> dict[str, st
     Returns:
         Digests by the word that an error uses for them.
     """
+    seen = _Content()
+    for batch in batches:
+        seen.add(batch)
+    return {
+        "network": network_digest(model),
+        "set of samples": seen.name(),
+        "class": str(target),
+    }
+
+
+def network_digest(model: nn.Module) -> str:
+    """A name for a network: for its structure and every tensor of its state."""
     state = [
         (name, digest(_array(value)))
         for name, value in model.state_dict().items()
         if isinstance(value, Tensor)
     ]
-    seen = _Content()
-    for batch in batches:
-        seen.add(batch)
-    return {
-        "network": digest(_ADDRESS.sub("", str(model)), state),
-        "set of samples": seen.name(),
-        "class": str(target),
-    }
+    return digest(_ADDRESS.sub("", str(model)), state)
 
 
 class _Content:

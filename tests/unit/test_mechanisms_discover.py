@@ -278,15 +278,17 @@ def test_few_samples_allow_few_mechanisms() -> None:
 
 
 def test_whole_groups_are_resampled_and_tested() -> None:
-    # Twelve patients, each a place of its own: groups of patients, no mechanism of the class.
+    # Six patients here and six there: many samples, but no more than twelve patients say so.
     rng = np.random.default_rng(8)
     patient = np.arange(360) % 12
-    x = (3.0 * rng.standard_normal((12, 3)))[patient] + rng.standard_normal((360, 3))
+    x = rng.standard_normal((360, 3)) + 7.0 * (patient % 2)[:, None]
     acts = Activations.from_arrays({"fc": x}, np.tile([1.0, 0.0], (360, 1)))
-    alone = discover_mechanisms(acts, all_critical(acts), max_mechanisms=4)
-    known = discover_mechanisms(acts, all_critical(acts), max_mechanisms=4, groups=patient)
-    assert alone.n_mechanisms > 1
+    alone = discover_mechanisms(acts, all_critical(acts), max_mechanisms=2)
+    known = discover_mechanisms(acts, all_critical(acts), max_mechanisms=2, groups=patient)
+    assert alone.n_mechanisms == 2
     assert known.n_mechanisms == 1
+    gaps = [mech.choice.set_index("n").loc[2, "gap"] for mech in (alone, known)]
+    assert gaps[0] < 0.001 < 0.05 < gaps[1]
     assert known.settings["groups"] == 12
     assert np.array_equal(known.together, patient)
     for each in range(12):
@@ -312,7 +314,7 @@ def test_mechanisms_within_patients_are_still_found() -> None:
 )
 def test_groups_that_do_not_fit_are_one_line(groups: object, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        discover(2, groups=groups)
+        discover_mechanisms(population(2)[0], critical(), groups=groups)
 
 
 def test_the_mechanisms_are_a_cut_of_a_finer_tree(three) -> None:

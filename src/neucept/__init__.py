@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from neucept.knockoffs import fit_sampler as fit_sampler
     from neucept.knockoffs import select as select
     from neucept.mechanisms import Mechanisms as Mechanisms
+    from neucept.mechanisms import associate as associate
     from neucept.mechanisms import discover_mechanisms as discover_mechanisms
     from neucept.report import write_report as write_report
     from neucept.study.comparing import Comparison as Comparison
@@ -62,6 +63,7 @@ _HOME = {
     "StudySettings": "study.settings",
     "ablate": "evaluation",
     "agreement": "evaluation",
+    "associate": "mechanisms",
     "audit": "knockoffs",
     "capture": "activations",
     "compare": "study.comparing",

@@ -7,15 +7,19 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_mutual_info_score
 
 from neucept.activations import Activations, capture
 from neucept.critical import Critical, Search
 from neucept.evaluation import planted_network
 from neucept.mechanisms import Mechanisms, discover_mechanisms
+from neucept.mechanisms.assigner import Fitted, fit_assigner
+from neucept.mechanisms.features import fit_space
 from neucept.mechanisms.gaps import gap_counts, gap_p_value
 from neucept.mechanisms.mixture import Ascent, one_hot
-from neucept.mechanisms.path import k_means
+from neucept.mechanisms.order import continuum
+from neucept.mechanisms.path import fit_path, k_means
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
 
@@ -61,8 +65,12 @@ def curved(rng: np.random.Generator, samples: int, neurons: int) -> np.ndarray:
 UNIMODAL: tuple[Draw, ...] = (gaussian, skewed, heavy_tailed, elongated, cone, curved)
 
 
+def recorded(x: np.ndarray) -> Activations:
+    return Activations.from_arrays({"layer": x}, np.tile([1.0, 0.0], (len(x), 1)))
+
+
 def discovered(x: np.ndarray, most: int, seed: int = 0) -> Mechanisms:
-    acts = Activations.from_arrays({"layer": x}, np.tile([1.0, 0.0], (len(x), 1)))
+    acts = recorded(x)
     return discover_mechanisms(acts, every_neuron(acts), max_mechanisms=most, seed=seed)
 
 
@@ -128,6 +136,91 @@ def test_typicality_of_fresh_samples_is_uniform_on_average() -> None:
         shares.append((mech.assign(fresh).typicality <= 0.1).mean())
     error = (0.1 * 0.9 / 200) ** 0.5 / len(shares) ** 0.5
     assert abs(np.mean(shares) - 0.1) < 3 * error
+
+
+def planted_groups(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Rows to find groups in, fresh rows of the same population, and how many groups there are."""
+    rng = np.random.default_rng(seed)
+    samples, neurons = int(rng.choice([90, 200, 500])), int(rng.choice([5, 12, 40]))
+    groups, shape, apart = int(rng.choice([1, 2, 4])), rng.integers(3), float(rng.choice([0, 3, 6]))
+    mixing, centres = mixed(rng, neurons), rng.standard_normal((groups, neurons))
+    centres *= apart / np.linalg.norm(centres, axis=1, keepdims=True)
+    share = rng.dirichlet(np.full(groups, 5.0))
+
+    def rows(count: int) -> np.ndarray:
+        noise = (
+            rng.standard_normal((count, neurons)),
+            rng.exponential(size=(count, neurons)),
+            rng.standard_t(4, size=(count, neurons)),
+        )[shape]
+        return (noise + centres[rng.choice(groups, count, p=share)]) @ mixing
+
+    return rows(samples), rows(4000), groups
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_tenth_of_fresh_samples_is_below_a_tenth_in_case_after_case() -> None:
+    far = []
+    for seed in range(60):
+        x, fresh, groups = planted_groups(seed)
+        space = fit_space(recorded(x), {"layer": np.arange(x.shape[1])}, np.arange(len(x)))
+        mixture = fit_path(space.x, groups, "mixture", np.random.default_rng(seed))[-1]
+        assigner = fit_assigner(Fitted(space.projection, mixture), space.values, "mixture", seed)
+        share = (assigner.assign(recorded(fresh)).typicality <= 0.1).mean()
+        far.append((share - 0.1) / (0.1 * 0.9 * (1 / len(x) + 1 / len(fresh))) ** 0.5)
+    assert (np.abs(far) <= 3).mean() >= 0.95
+    assert abs(np.mean(far)) < 3 / len(far) ** 0.5 + 0.25
+
+
+@pytest.mark.full
+def test_typicality_holds_for_fresh_patients_of_ten_samples_each() -> None:
+    shares = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        own = rng.standard_normal((560, 6))
+        x = own[np.repeat(np.arange(560), 10)] + 0.3 * rng.standard_normal((5600, 6))
+        patient = np.repeat(np.arange(60), 10)
+        space = fit_space(recorded(x[:600]), {"layer": np.arange(6)}, np.arange(600))
+        mixture = fit_path(space.x, 1, "mixture", rng)[0]
+        fitted = Fitted(space.projection, mixture)
+        assigner = fit_assigner(fitted, space.values, "mixture", seed, patient)
+        shares.append((assigner.assign(recorded(x[600:])).typicality <= 0.1).mean())
+    assert abs(np.mean(shares) - 0.1) < 3 * (0.09 / 60 / 20) ** 0.5 + 0.01
+
+
+def graded(seed: int, shape: str) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons that follow a hidden grade round bends, beside noise, skew and other variation."""
+    rng = np.random.default_rng(seed)
+    samples, neurons = int(rng.choice([300, 900])), int(rng.choice([10, 30, 100]))
+    grade = rng.beta(*rng.uniform(1, 3, 2), samples)
+    turn = {
+        "arc": [2 * np.cos(1.2 * np.pi * grade), 2 * np.sin(1.2 * np.pi * grade)],
+        "wave": [4 * grade, 1.5 * np.sin(2 * np.pi * grade)],
+        "steps": [2 * np.tanh(6 * (grade - place)) for place in np.linspace(0.1, 0.9, 6)],
+    }[shape]
+    place = np.column_stack(turn)
+    inner = (place - place.mean(axis=0)) @ rng.standard_normal((len(turn), neurons))
+    inner /= len(turn) ** 0.5
+    inner += 0.4 * rng.standard_normal((samples, 3)) @ rng.standard_normal((3, neurons))
+    inner += 0.5 * (rng.exponential(size=(samples, neurons)) - 1)
+    bent = rng.integers(3, size=neurons)
+    return np.select([bent == 0, bent == 1], [np.tanh(inner), np.maximum(inner, 0)], inner), grade
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("shape", ["arc", "wave", "steps"])
+def test_the_order_follows_a_hidden_grade(shape: str) -> None:
+    strength, first = [], []
+    for seed in range(12):
+        x, grade = graded(seed, shape)
+        space = fit_space(recorded(x), {"layer": np.arange(x.shape[1])}, np.arange(len(x))).x
+        noise = np.random.default_rng(seed).standard_normal(len(x))
+        strength.append(abs(spearmanr(continuum(space, noise, 0), grade)[0]))
+        first.append(abs(spearmanr(space[:, 0], grade)[0]))
+    assert np.mean(strength) > 0.8
+    assert np.mean(strength) > np.mean(first)
 
 
 def test_groups_five_deviations_apart_are_told_apart() -> None:

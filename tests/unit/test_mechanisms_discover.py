@@ -275,3 +275,57 @@ def test_few_samples_allow_few_mechanisms() -> None:
     acts, _ = population(2, samples=36)
     mech = discover_mechanisms(acts, critical())
     assert mech.choice["n"].tolist() == [1, 2]
+
+
+def test_whole_groups_are_resampled_and_tested() -> None:
+    # Six patients here and six there: many samples, but no more than twelve patients say so.
+    rng = np.random.default_rng(8)
+    patient = np.arange(360) % 12
+    x = rng.standard_normal((360, 3)) + 7.0 * (patient % 2)[:, None]
+    acts = Activations.from_arrays({"fc": x}, np.tile([1.0, 0.0], (360, 1)))
+    alone = discover_mechanisms(acts, all_critical(acts), max_mechanisms=2)
+    known = discover_mechanisms(acts, all_critical(acts), max_mechanisms=2, groups=patient)
+    assert alone.n_mechanisms == 2
+    assert known.n_mechanisms == 1
+    gaps = [mech.choice.set_index("n").loc[2, "gap"] for mech in (alone, known)]
+    assert gaps[0] < 0.001 < 0.05 < gaps[1]
+    assert known.settings["groups"] == 12
+    assert np.array_equal(known.together, patient)
+    for each in range(12):
+        assert len(set(known.assigner.fold[patient == each])) == 1
+
+
+def test_mechanisms_within_patients_are_still_found() -> None:
+    acts, truth = population(2)
+    patient = [f"p{i}" for i in np.arange(acts.n_samples) // 6]
+    mech = discover_mechanisms(acts, critical(), max_mechanisms=3, groups=patient)
+    assert mech.n_mechanisms == 2
+    assert adjusted_mutual_info_score(truth, mech.labels) > 0.98
+
+
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        ([1, 2, 3], "groups is of length 3. Pass one id for each of the 600"),
+        ("patient", "groups is 'patient'"),
+        (np.zeros(600), "are of 1 groups; at least 10"),
+        ([None, *range(599)], "Sample 0 has no group"),
+    ],
+)
+def test_groups_that_do_not_fit_are_one_line(groups: object, text: str) -> None:
+    with pytest.raises(DataError, match=text):
+        discover_mechanisms(population(2)[0], critical(), groups=groups)
+
+
+def test_the_mechanisms_are_a_cut_of_a_finer_tree(three) -> None:
+    mech, _ = three
+    assert mech.n_leaves >= mech.n_mechanisms == 3
+    assert np.array_equal(mech.cut(3), mech.labels)
+    assert mech.order.min() == 0.0
+    assert mech.order.max() == 1.0
+    # Each mechanism is one stretch of the order.
+    along = mech.labels[np.argsort(mech.order)]
+    assert (np.diff(along) != 0).sum() == 2
+    one, _ = discover(1)
+    assert one.n_leaves > 1
+    assert len(np.unique(one.cut(2))) == 2

@@ -81,3 +81,22 @@ def test_splits_that_lost_a_group_cannot_judge_it() -> None:
 
 def test_one_group_needs_no_gap() -> None:
     assert gap_p_value([np.zeros((1, 1, 3), dtype=np.int64)], [np.ones(1, dtype=bool)]) == 0.0
+
+
+def test_samples_that_belong_together_count_as_one() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((600, 2)) + 8 * (np.arange(600) % 2)[:, None]
+    mixture = Ascent(x).climb(one_hot(np.arange(600) % 2, 2), 50)
+    alone = gap_counts(mixture, x, x, np.array([0, 1]))[0, 1]
+    # Fifty groups of twelve, half of each in either mechanism.
+    groups = gap_counts(mixture, x, x, np.array([0, 1]), np.arange(600) // 12)[0, 1]
+    assert groups == pytest.approx(alone / 12)
+    single = gap_counts(mixture, x, x, np.array([0, 1]), np.arange(600)[::-1].copy())[0, 1]
+    assert single == pytest.approx(alone)
+
+
+def test_parts_of_a_sample_are_rounded_against_the_gap() -> None:
+    parts = [np.array(pair, dtype=float) for pair in pairs((10, 1, 10))]
+    parts[0][0, 1] = (10.9, 0.1, 10 - 1e-12)
+    seen = [np.ones(2, dtype=bool)]
+    assert gap_p_value(parts, seen) == gap_p_value(pairs((10, 1, 10)), seen)

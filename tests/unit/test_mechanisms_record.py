@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,10 @@ def test_everything_comes_back_from_a_file(selected: bool, tmp_path: Path) -> No
         pd.testing.assert_frame_equal(
             getattr(again, name), getattr(mech, name), check_dtype=False, check_column_type=False
         )
-    for name in ("target", "layers", "method", "message", "prototypes", "n_mechanisms"):
+    for name in (
+        *("target", "layers", "method", "message", "prototypes", "n_mechanisms"),
+        *("n_leaves", "ids", "total"),
+    ):
         assert getattr(again, name) == getattr(mech, name), name
     assert dict(again.settings) == dict(mech.settings)
     if selected:
@@ -84,3 +88,29 @@ def test_a_file_cut_short_is_refused(
     (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StorageError, match="Cannot read"):
         Mechanisms.load(tmp_path / "a.npz")
+
+
+def test_a_file_of_an_earlier_version_is_read_with_defaults(
+    several: tuple[Mechanisms, Activations], tmp_path: Path
+) -> None:
+    mech, acts = several
+    arrays = mech.to_arrays()
+    about = json.loads(str(arrays["about"]))
+    del about["total"], about["columns"]["tree"]
+    new = ("leaves", "order", "together", "ids", "assigner.together", "assigner.seed")
+    older = {
+        name: array
+        for name, array in arrays.items()
+        if name not in new and not name.startswith("tree.")
+    }
+    write_arrays(tmp_path / "a.npz", older | {"about": np.array(json.dumps(about))})
+    again = Mechanisms.load(tmp_path / "a.npz")
+    assert np.array_equal(again.leaves, mech.labels)
+    assert np.isnan(again.order).all()
+    assert again.tree.empty
+    assert again.tree.columns.tolist() == mech.tree.columns.tolist()
+    assert list(again.ids) == [str(position) for position in mech.samples]
+    assert np.array_equal(again.cut(2), mech.labels)
+    with pytest.raises(DataError, match="found by an earlier neucept, which kept no tree"):
+        again.cut(1)
+    assert np.array_equal(again.assign(acts).labels, mech.assign(acts).labels)

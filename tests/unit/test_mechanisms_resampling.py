@@ -110,3 +110,32 @@ def test_one_mechanism_keeps_moments_and_dependence_but_not_the_groups() -> None
     # Two far groups have a flat-topped law of kurtosis -2; with one peak it is rounder.
     assert kurtosis(x[:, 0]) < -1.6 < -1.3 < kurtosis(alone[:, 0])
     assert single_peak_width(alone[:, 0]) < 0.3 * x[:, 0].std()
+
+
+def test_samples_that_belong_together_are_in_the_same_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = np.repeat(np.arange(20), np.arange(1, 21))
+    one, two = halves(len(together), 0, 7, "fc1", together=together)
+    assert sorted([*one, *two]) == list(range(len(together)))
+    assert not set(together[one]) & set(together[two])
+    assert abs(len(one) - len(two)) <= 20
+    monkeypatch.setattr(resampling, "MOST_ROWS", 60)
+    one, two = halves(len(together), 0, 7, "fc1", together=together)
+    assert not set(together[one]) & set(together[two])
+    assert 40 < len(one) + len(two) <= 60
+    for group in set(together[np.append(one, two)]):
+        assert np.isin(np.flatnonzero(together == group), np.append(one, two)).all()
+
+
+def test_one_mechanism_keeps_samples_that_belong_together_alike() -> None:
+    together = np.arange(3000) // 10
+    rng = np.random.default_rng(0)
+    each = rng.standard_normal((300, 2)) * np.array([3.0, 0.0])
+    x = each[together] + rng.standard_normal((3000, 2))
+    alone = one_mechanism(x, np.random.default_rng(1), together)
+
+    def alike(values: np.ndarray) -> np.ndarray:
+        return values.reshape(300, 10, 2).mean(axis=1).var(axis=0) / values.var(axis=0)
+
+    assert alike(alone)[0] == pytest.approx(alike(x)[0], abs=0.05)
+    assert alike(alone)[1] < 0.15
+    assert alike(one_mechanism(x, np.random.default_rng(1)))[0] < 0.15

@@ -1,7 +1,8 @@
-"""Mechanisms: how many, which samples, how sure; assignment of new samples."""
+"""Mechanisms: how many, which samples, how sure; new samples; what else is known of them."""
 
 from neucept.mechanisms.assigner import Assignment
 from neucept.mechanisms.discover import discover_mechanisms
+from neucept.mechanisms.metadata import associate
 from neucept.mechanisms.record import Mechanisms
 
-__all__ = ["Assignment", "Mechanisms", "discover_mechanisms"]
+__all__ = ["Assignment", "Mechanisms", "associate", "discover_mechanisms"]

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from neucept.activations import Activations
 from neucept.mechanisms.features import Projection, dimensions_for
 from neucept.mechanisms.mixture import Ascent, Mixture, spheres
-from neucept.runtime import generator
+from neucept.mechanisms.together import deal
+from neucept.runtime import digest, generator
 
 FOLDS = 5
 """Parts of the samples; each part's typicality is judged by groups fitted to the others."""
@@ -27,8 +28,9 @@ class Assignment:
     Attributes:
         labels: The most probable mechanism of each sample.
         membership: Probability of each mechanism; rows sum to 1.
-        typicality: Conformal p-value in (0, 1]: the share of the mechanism's own samples that lie
-            at least as far from its centre. Small values mark samples unlike any it was found in.
+        typicality: Smoothed conformal p-value in (0, 1): the share of the mechanism's own samples
+            that lie farther from its centre, ties broken at random. Small values mark samples
+            unlike any it was found in.
     """
 
     labels: Int[np.ndarray, " samples"]
@@ -43,11 +45,13 @@ class Fitted:
     projection: Projection
     mixture: Mixture
 
-    def distances(
+    def nearest(
         self, values: Float[np.ndarray, "samples neurons"]
-    ) -> Float[np.ndarray, "samples groups"]:
-        """Squared distance of each sample to the centre of each group, unitless."""
-        return self.mixture.distances(self.projection.apply(values))
+    ) -> tuple[Int[np.ndarray, " samples"], Float[np.ndarray, " samples"]]:
+        """The most probable group of each sample, and the squared distance to its centre."""
+        x = self.projection.apply(values)
+        labels = self.mixture.labels(x)
+        return labels, self.mixture.distances(x)[np.arange(len(x)), labels]
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,11 @@ class Assigner:
         whole: Groups fitted to all samples.
         parts: Groups fitted to all samples but one fold's.
         fold: The fold of each sample.
-        labels: The mechanism of each sample.
-        scores: Distance of each sample to its mechanism's centre, by the groups that were fitted
-            without its fold.
+        labels: The mechanism of each sample, by the groups that were fitted without its fold. Its
+            label by all samples, itself among them, would be less like that of a new one.
+        scores: Its distance to the centre of that mechanism, by the same groups.
+        together: Which samples belong together; they share a fold, and count as one.
+        seed: Breaks ties.
     """
 
     whole: Fitted
@@ -68,9 +74,14 @@ class Assigner:
     fold: Int[np.ndarray, " samples"]
     labels: Int[np.ndarray, " samples"]
     scores: Float[np.ndarray, " samples"]
+    together: Int[np.ndarray, " samples"]
+    seed: int
 
     def assign(self, acts: Activations) -> Assignment:
         """The mechanism, membership and typicality of every sample.
+
+        What breaks ties is drawn from the seed and the sample's own activations, so a sample has
+        the same typicality whatever others are assigned with it.
 
         Raises:
             ModelError: a layer is missing or has too few neurons.
@@ -79,25 +90,42 @@ class Assigner:
         values = self.whole.projection.read(acts)
         membership = self.whole.mixture.membership(self.whole.projection.apply(values))
         labels = membership.argmax(axis=1)
-        beyond = np.zeros(len(values))
+        weight, groups = self._weights(), self.whole.mixture.groups
+        beyond, level, total = np.zeros((3, len(values)))
         for fold, part in enumerate(self.parts):
-            own = part.distances(values)[np.arange(len(values)), labels]
-            for group in range(self.whole.mixture.groups):
-                known = np.sort(self.scores[(self.fold == fold) & (self.labels == group)])
-                rows = labels == group
-                beyond[rows] += len(known) - np.searchsorted(known, own[rows], side="left")
-        sizes = np.bincount(self.labels, minlength=membership.shape[1])
-        return Assignment(labels, membership, (1 + beyond) / (1 + sizes[labels]))
+            found, scores = part.nearest(values)
+            for group in range(groups):
+                known = (self.fold == fold) & (self.labels == group)
+                rows = found == group
+                more, same = _heavier(self.scores[known], weight[known], scores[rows])
+                beyond[rows] += more
+                level[rows] += same
+                total[rows] += weight[known].sum()
+        draw = np.array([_uniform(self.seed, row) for row in values])
+        return Assignment(labels, membership, (beyond + draw * (1 + level)) / (1 + total))
 
     def own_typicality(self) -> Float[np.ndarray, " samples"]:
         """Typicality of the samples that the mechanisms were found in, each beside the others."""
-        typicality = np.empty(len(self.scores))
-        for group in range(self.whole.mixture.groups):
+        draw = generator(self.seed, "mechanisms", "ties").random(len(self.scores))
+        weight, typicality = self._weights(), np.empty(len(self.scores))
+        for group in np.unique(self.labels):
             rows = np.flatnonzero(self.labels == group)
-            known = np.sort(self.scores[rows])
-            beyond = len(known) - np.searchsorted(known, self.scores[rows], side="left")
-            typicality[rows] = beyond / len(known)
-        return typicality
+            scores, own, counted = self.scores[rows], self.together[rows], weight[rows]
+            beyond, level = _heavier(scores, counted, scores)
+            ends = np.cumsum(np.unique(own, return_counts=True)[1])[:-1]
+            for inside in np.split(np.argsort(own, kind="stable"), ends):
+                more, same = _heavier(scores[inside], counted[inside], scores[inside])
+                beyond[inside] -= more
+                level[inside] -= same
+            others = counted.sum() - 1
+            typicality[rows] = (beyond + draw[rows] * (1 + level)) / (1 + others)
+        return np.clip(typicality, 0.0, 1.0)
+
+    def _weights(self) -> np.ndarray:
+        """What each sample counts: those that belong together, in one mechanism, count as one."""
+        pairs = np.stack([self.labels, self.together], axis=1)
+        _, place, sizes = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+        return np.asarray(1.0 / sizes[place.reshape(-1)])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays, by name."""
@@ -110,6 +138,8 @@ class Assigner:
             "assigner.fold": self.fold,
             "assigner.labels": self.labels,
             "assigner.scores": self.scores,
+            "assigner.together": self.together,
+            "assigner.seed": np.array(self.seed),
         }
         for place, fitted in enumerate((self.whole, *self.parts)):
             arrays |= {
@@ -123,7 +153,7 @@ class Assigner:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Assigner:
-        """The assigner that `to_arrays` took apart."""
+        """The assigner that `to_arrays` took apart; in older ones each sample stands alone."""
         layers = tuple(str(name) for name in arrays["assigner.layers"])
         curves = tuple(str(name) for name in arrays["assigner.curves"])
         ends = np.cumsum(arrays["assigner.widths"])[:-1]
@@ -144,11 +174,31 @@ class Assigner:
             fold=arrays["assigner.fold"],
             labels=arrays["assigner.labels"],
             scores=arrays["assigner.scores"],
+            together=arrays.get("assigner.together", np.arange(len(arrays["assigner.fold"]))),
+            seed=int(arrays.get("assigner.seed", np.array(0))),
         )
 
 
+def _heavier(known: np.ndarray, weight: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, ...]:
+    """For each score, the weight of the known ones above it, and of those equal to it."""
+    order = np.argsort(known, kind="stable")
+    reach = np.concatenate([[0.0], np.cumsum(weight[order])])
+    below = reach[np.searchsorted(known[order], scores, side="left")]
+    upto = reach[np.searchsorted(known[order], scores, side="right")]
+    return reach[-1] - upto, upto - below
+
+
+def _uniform(seed: int, values: np.ndarray) -> float:
+    """A number in (0, 1) that looks random and depends on the seed and these values alone."""
+    return (int(digest(seed, values)[:13], 16) + 0.5) / 16**13
+
+
 def fit_assigner(
-    whole: Fitted, values: Float[np.ndarray, "samples neurons"], method: str, seed: int
+    whole: Fitted,
+    values: Float[np.ndarray, "samples neurons"],
+    method: str,
+    seed: int,
+    together: Int[np.ndarray, " samples"] | None = None,
 ) -> Assigner:
     """Fit the groups again without each fold, to judge that fold's samples.
 
@@ -156,19 +206,25 @@ def fit_assigner(
         whole: Groups fitted to all samples.
         values: Their activations.
         method: How the groups were fitted.
-        seed: Deals the samples into folds.
+        seed: Deals the samples into folds, and breaks ties.
+        together: Which samples belong together; None where each stands alone.
 
     Returns:
         What assigns new samples.
 
-    Source: Vovk (2015), "Cross-conformal predictors".
+    Source: Vovk (2015), "Cross-conformal predictors"; Vovk, Gammerman, Shafer (2005) for smoothing.
     """
     samples = len(values)
     membership = whole.mixture.membership(whole.projection.apply(values))
     labels = membership.argmax(axis=1)
+    rng = generator(seed, "mechanisms", "folds")
     fold = np.empty(samples, dtype=np.int64)
-    fold[generator(seed, "mechanisms", "folds").permutation(samples)] = np.arange(samples) % FOLDS
-    scores = np.empty(samples)
+    if together is None:
+        fold[rng.permutation(samples)] = np.arange(samples) % FOLDS
+        together = np.arange(samples)
+    else:
+        fold = deal(together, FOLDS, rng)
+    found, scores = np.empty(samples, dtype=np.int64), np.empty(samples)
     parts = []
     for part in range(FOLDS):
         inside, rest = fold == part, fold != part
@@ -179,6 +235,5 @@ def fit_assigner(
         else:
             mixture = Ascent(reduced).climb(membership[rest], REFIT)
         parts.append(Fitted(projection, mixture))
-        own = parts[-1].distances(values[inside])
-        scores[inside] = own[np.arange(len(own)), labels[inside]]
-    return Assigner(whole, tuple(parts), fold, labels, scores)
+        found[inside], scores[inside] = parts[-1].nearest(values[inside])
+    return Assigner(whole, tuple(parts), fold, found, scores, together, seed)

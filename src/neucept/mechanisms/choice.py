@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from neucept.mechanisms.features import Space
 from neucept.mechanisms.gaps import gap_counts, gap_p_value
@@ -64,6 +64,7 @@ def survey(
     alone: Sequence[Float[np.ndarray, " numbers"]],
     seed: int,
     asked: int | None,
+    together: Int[np.ndarray, " samples"] | None = None,
 ) -> Survey:
     """Judge every number of groups, and choose one.
 
@@ -74,12 +75,13 @@ def survey(
         alone: Stability per number in populations with one mechanism.
         seed: That drew the halves.
         asked: A number the user wants; None to choose.
+        together: Which samples belong together; None where each stands alone.
 
     Returns:
         The groupings and the table.
     """
     x = space.x
-    both = [halves(len(x), split, seed, space.name) for split in range(SPLITS)]
+    both = [halves(len(x), s, seed, space.name, together=together) for s in range(SPLITS)]
     rows = []
     for index, mixture in enumerate(whole):
         labels = mixture.labels(x)
@@ -91,9 +93,12 @@ def survey(
             overlaps = [overlap(labels, found[part], index + 1) for part in (one, two)]
             alike = [o[np.arange(index + 1), p] for o, p in zip(overlaps, order, strict=True)]
             came.append(np.minimum(*alike) >= FOUND)
-            forth = gap_counts(parts[one].path[index], x[first], x[second], order[0])
-            back = gap_counts(parts[two].path[index], x[second], x[first], order[1])
-            counts.append(forth + back)
+            sides = ((one, first, second, order[0]), (two, second, first, order[1]))
+            seen = [
+                gap_counts(parts[part].path[index], x[own], x[other], match, _of(together, other))
+                for part, own, other, match in sides
+            ]
+            counts.append(seen[0] + seen[1])
         rows.append(
             {
                 "n": index + 1,
@@ -106,6 +111,10 @@ def survey(
     table = pd.DataFrame(rows)
     table["chosen"] = table["n"] == (asked or choose(table))
     return Survey(space, whole, parts, table)
+
+
+def _of(together: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if together is None else together[rows]
 
 
 def choose(table: pd.DataFrame) -> int:

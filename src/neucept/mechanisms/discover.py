@@ -25,6 +25,7 @@ from neucept.mechanisms.describe import (
 )
 from neucept.mechanisms.features import Space, fit_space
 from neucept.mechanisms.mixture import Ascent, Mixture
+from neucept.mechanisms.order import along
 from neucept.mechanisms.path import LONG, METHODS
 from neucept.mechanisms.record import Mechanisms
 from neucept.mechanisms.resampling import (
@@ -37,6 +38,8 @@ from neucept.mechanisms.resampling import (
     matched,
     recovery,
 )
+from neucept.mechanisms.together import check_together
+from neucept.mechanisms.tree import TREE_COLUMNS, grow
 from neucept.runtime import THREADS_PER_TASK, Progress, check_seed, run_tasks
 
 FEWEST_SAMPLES = 30
@@ -73,6 +76,7 @@ def discover_mechanisms(
     layers: Sequence[str] | None = None,
     neurons: str = "critical",
     method: str = "mixture",
+    groups: Sequence[object] | np.ndarray | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
@@ -95,6 +99,9 @@ def discover_mechanisms(
             that the search was told to keep; all critical neurons of a layer without one). A core
             keeps what tells the class score, which few neurons do; it may lose mechanisms.
         method: "mixture" (groups of any shape) or "kmeans" (round groups, for comparison).
+        groups: Which samples belong together, as those of one patient or one video: one id for
+            each sample of `acts`. They are never split between halves or folds, count as one in
+            every test, and the one mechanism that stability is compared with keeps them alike.
         seed: Every random choice derives from it.
         n_jobs: Workers; None for one per core. The result does not depend on it.
         progress: Called as ``progress("mechanisms", done, total)``.
@@ -104,13 +111,15 @@ def discover_mechanisms(
         neuron that varies among the samples.
 
     Raises:
-        DataError: too few samples are predicted as the class, or an activation is NaN.
+        DataError: too few samples are predicted as the class, an activation is NaN, or `groups`
+            has not one id for each sample, or too few of them.
         ModelError: a layer was not searched or not recorded.
         SettingsError: a setting is outside its range.
     """
     asked = _check(n_mechanisms, max_mechanisms, method, layers, neurons)
     check_seed(seed)
     samples = _predicted(acts, crit.target, asked)
+    together = check_together(groups, acts.n_samples, samples, crit.target)
     room = len(samples) // SAMPLES_EACH
     # Fits of a few more groups than asked for, merged, help the asked ones out of poor optima.
     most = min(max_mechanisms, room) if asked is None else min(asked + BEYOND, max(asked, room))
@@ -121,6 +130,7 @@ def discover_mechanisms(
         "layers": None if layers is None else list(layers),
         "neurons": neurons,
         "used": {layer: which for layer, (which, _) in used.items()},
+        "groups": None if together is None else int(together.max()) + 1,
         "seed": seed,
         "splits": SPLITS,
         "stable": STABLE,
@@ -129,9 +139,9 @@ def discover_mechanisms(
     with threadpool_limits(THREADS_PER_TASK):
         spaces = _spaces(acts, used, layers is not None, samples)
         if not spaces:
-            return _nothing(crit, samples, method, settings)
-        surveys = _surveys(spaces, most, method, seed, asked, n_jobs, progress)
-        return _describe(acts, crit.target, samples, surveys, method, settings)
+            return _nothing(acts, crit, samples, together, method, settings)
+        surveys = _surveys(spaces, most, method, seed, asked, together, n_jobs, progress)
+        return _describe(acts, crit.target, samples, together, surveys, method, settings)
 
 
 def _check(
@@ -201,6 +211,7 @@ def _surveys(
     method: str,
     seed: int,
     asked: int | None,
+    together: Int[np.ndarray, " samples"] | None,
     n_jobs: int | None,
     progress: Progress | None,
 ) -> list[Survey]:
@@ -208,15 +219,16 @@ def _surveys(
     for space in spaces:
         common = (space.x, most, method, seed, space.name)
         jobs.append((fit_whole, *common))
-        jobs += [(fit_half, *common, split, side) for split in range(SPLITS) for side in (0, 1)]
-        jobs += [(imitate, *common, copy) for copy in range(IMITATIONS)]
+        sides = [(split, side) for split in range(SPLITS) for side in (0, 1)]
+        jobs += [(fit_half, *common, *side, together) for side in sides]
+        jobs += [(imitate, *common, copy, together) for copy in range(IMITATIONS)]
     done = iter(run_tasks(_call, jobs, n_jobs=n_jobs, progress=progress, stage="mechanisms"))
     surveys = []
     for space in spaces:
         whole = next(done)
         parts = [next(done) for _ in range(2 * SPLITS)]
         alone = [next(done) for _ in range(IMITATIONS)]
-        surveys.append(survey(space, whole, parts, alone, seed, asked))
+        surveys.append(survey(space, whole, parts, alone, seed, asked, together))
     return surveys
 
 
@@ -228,6 +240,7 @@ def _describe(
     acts: Activations,
     target: int,
     samples: Int[np.ndarray, " samples"],
+    together: Int[np.ndarray, " samples"] | None,
     surveys: Sequence[Survey],
     method: str,
     settings: Mapping[str, Any],
@@ -241,7 +254,10 @@ def _describe(
     stability = recovery(labels, found, groups)
     again = [matched(labels, other, groups)[labels] == other for other in found]
     fitted = Fitted(lead.space.projection, mixture)
-    assigner = fit_assigner(fitted, lead.space.values, method, int(settings["seed"]))
+    seed = int(settings["seed"])
+    assigner = fit_assigner(fitted, lead.space.values, method, seed, together)
+    score = acts.class_score(target)[samples]
+    tree, order = along(x, labels, grow(x, lead.whole[-1], labels), score, seed)
     own = mixture.distances(x)[np.arange(len(x)), labels]
     return Mechanisms(
         target=target,
@@ -262,7 +278,21 @@ def _describe(
         message=_message(lead, len(samples), settings["n_mechanisms"] != "auto"),
         settings=settings,
         assigner=assigner,
+        leaves=tree.leaves,
+        tree=tree.table,
+        order=order,
+        **_known(acts, samples, together),
     )
+
+
+def _known(
+    acts: Activations,
+    samples: Int[np.ndarray, " samples"],
+    together: Int[np.ndarray, " samples"] | None,
+) -> dict[str, Any]:
+    """What is known of the samples whatever is found."""
+    alone = np.arange(len(samples)) if together is None else together
+    return {"together": alone, "ids": [acts.ids[i] for i in samples], "total": acts.n_samples}
 
 
 def _final(lead: Survey, method: str) -> Mixture:
@@ -319,8 +349,10 @@ def _p(value: float) -> str:
 
 
 def _nothing(
+    acts: Activations,
     crit: Critical,
     samples: Int[np.ndarray, " samples"],
+    together: Int[np.ndarray, " samples"] | None,
     method: str,
     settings: Mapping[str, Any],
 ) -> Mechanisms:
@@ -350,4 +382,8 @@ def _nothing(
         message=f"{why}, so there was nothing to group by.",
         settings=settings,
         assigner=None,
+        leaves=np.full(len(samples), -1),
+        tree=pd.DataFrame({name: [] for name in TREE_COLUMNS}),
+        order=none,
+        **_known(acts, samples, together),
     )

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from scipy.stats import binom
 
 from neucept.mechanisms.mixture import Mixture
 from neucept.mechanisms.resampling import FEWEST_MEMBERS
+from neucept.mechanisms.together import shares
 
 GRID = 60
 """Places between two groups at which the density is looked at."""
@@ -21,6 +22,9 @@ WIDTHS = (1.0, 0.7, 0.5, 0.35)
 SHALLOW = 0.8
 """Density between two groups, as a share of the lower of their peaks, that still is no gap."""
 
+ROUNDING = 1e-9
+"""Beyond this a sum of parts is not the whole number that it nearly is."""
+
 NO_GAP = np.array([0, 1, 0])
 """Counts that speak against a gap."""
 
@@ -30,7 +34,8 @@ def gap_counts(
     own: Float[np.ndarray, "rows dimensions"],
     other: Float[np.ndarray, "others dimensions"],
     order: Int[np.ndarray, " groups"],
-) -> Int[np.ndarray, "groups groups 3"]:
+    together: Int[np.ndarray, " others"] | None = None,
+) -> Real[np.ndarray, "groups groups 3"]:
     """How many unseen samples lie at one group's peak, between, and at the other's.
 
     The direction that tells two groups apart, the places of least and most density on it and the
@@ -43,25 +48,30 @@ def gap_counts(
         own: The rows that fitted them.
         other: Rows that did not.
         order: Which group of `mixture` stands for each group of the result.
+        together: Which rows of `other` belong together; they count as one sample, shared among
+            those that are of the pair.
 
     Returns:
         Per pair of groups, first below second, the counts (first, middle, second).
     """
     own_labels, other_labels = mixture.labels(own), mixture.labels(other)
     scatter, groups = mixture.scatter(), mixture.groups
-    counts = np.zeros((groups, groups, 3), dtype=np.int64)
+    counts = np.zeros((groups, groups, 3), dtype=np.int64 if together is None else float)
     for i in range(groups):
         for j in range(i + 1, groups):
             a, b = int(order[i]), int(order[j])
             spread = mixture.weights[a] * scatter[a] + mixture.weights[b] * scatter[b]
             direction = np.linalg.solve(spread, mixture.means[b] - mixture.means[a])
             first, second = own[own_labels == a] @ direction, own[own_labels == b] @ direction
-            pooled = other[(other_labels == a) | (other_labels == b)] @ direction
-            counts[i, j] = _windows(first, second, pooled)
+            pair = (other_labels == a) | (other_labels == b)
+            weight = shares(None if together is None else together[pair], int(pair.sum()))
+            counts[i, j] = _windows(first, second, other[pair] @ direction, weight)
     return counts
 
 
-def _windows(first: np.ndarray, second: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _windows(
+    first: np.ndarray, second: np.ndarray, others: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
     if min(len(first), len(second)) < FEWEST_MEMBERS or not np.median(first) < np.median(second):
         return NO_GAP
     both = np.concatenate([first, second])
@@ -78,13 +88,14 @@ def _windows(first: np.ndarray, second: np.ndarray, others: np.ndarray) -> np.nd
     most = min(places[1] - places[0], places[2] - places[1]) / 2
     if not most > 0:
         return NO_GAP
-    tried = [_counts(both, places, most * share) for share in WIDTHS]
+    each = np.ones(len(both))
+    tried = [_counts(both, each, places, most * share) for share in WIDTHS]
     best = int(np.argmax([_contrast(counts) for counts in tried]))
-    return _counts(others, places, most * WIDTHS[best])
+    return _counts(others, weight, places, most * WIDTHS[best])
 
 
-def _counts(values: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
-    return np.array([(np.abs(values - place) < reach).sum() for place in places])
+def _counts(values: np.ndarray, weight: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+    return np.array([weight[np.abs(values - place) < reach].sum() for place in places])
 
 
 def _contrast(counts: np.ndarray) -> float:
@@ -94,13 +105,14 @@ def _contrast(counts: np.ndarray) -> float:
 
 
 def gap_p_value(
-    counts: Sequence[Int[np.ndarray, "groups groups 3"]],
+    counts: Sequence[Real[np.ndarray, "groups groups 3"]],
     found: Sequence[Bool[np.ndarray, " groups"]],
 ) -> float:
     """The evidence that every two groups have a gap between them.
 
     Args:
-        counts: Per split, the counts of both its halves added up.
+        counts: Per split, the counts of both its halves added up. Parts of a sample, where samples
+            belong together, are rounded against the gap.
         found: Per split, whether both halves found each group. A pair is judged by the splits that
             found both of its groups; how often they are found is the stability's business.
 
@@ -113,7 +125,8 @@ def gap_p_value(
     Source: Meinshausen, Meier, Buehlmann (2009) for twice the median.
     """
     stack, present = np.stack(counts), np.stack(found)
-    first, middle, second = stack[..., 0], stack[..., 1], stack[..., 2]
+    first, second = np.floor(stack[..., 0] + ROUNDING), np.floor(stack[..., 2] + ROUNDING)
+    middle = np.ceil(stack[..., 1] - ROUNDING)
     odds = SHALLOW / (1 + SHALLOW)
     p_values = np.maximum(
         binom.cdf(middle, middle + first, odds), binom.cdf(middle, middle + second, odds)

@@ -139,21 +139,15 @@ def _merges(x: np.ndarray, mixture: Mixture) -> list[np.ndarray]:
     counts = membership.sum(axis=0) + 1e-9
     means = (membership.T @ x) / counts[:, None]
     scatter = [(x - m).T @ ((x - m) * r[:, None]) for m, r in zip(means, membership.T, strict=True)]
-    prior = PRIOR_ROWS * x.shape[1]
     pooled = np.add.reduce(scatter) / len(x) + 1e-6 * np.eye(x.shape[1])
-
-    def cost(spread: np.ndarray, count: float) -> float:
-        shrunk = (spread + prior * pooled) / (count + prior)
-        return float(count / 2 * np.linalg.slogdet(shrunk)[1] - count * np.log(count))
-
-    alone = [cost(s, n) for s, n in zip(scatter, counts, strict=True)]
+    alone = [spread_cost(s, float(n), pooled) for s, n in zip(scatter, counts, strict=True)]
     found = []
     for a in range(mixture.groups):
         for b in range(a):
             count, apart = counts[a] + counts[b], means[a] - means[b]
             between = counts[a] * counts[b] / count * np.outer(apart, apart)
-            loss = cost(scatter[a] + scatter[b] + between, count) - alone[a] - alone[b]
-            found.append((loss, b, a))
+            union = spread_cost(scatter[a] + scatter[b] + between, float(count), pooled)
+            found.append((union - alone[a] - alone[b], b, a))
     found.sort()
     starts = []
     for _, kept, gone in found[:MERGES]:
@@ -161,3 +155,23 @@ def _merges(x: np.ndarray, mixture: Mixture) -> list[np.ndarray]:
         merged[:, kept] += membership[:, gone]
         starts.append(merged)
     return starts
+
+
+def spread_cost(
+    scatter: Float[np.ndarray, "dimensions dimensions"],
+    count: float,
+    pooled: Float[np.ndarray, "dimensions dimensions"],
+) -> float:
+    """Negative log-likelihood of a Gaussian group at its best, but for what all groupings share.
+
+    Args:
+        scatter: Sum of the outer products of its centred samples.
+        count: How many samples it has.
+        pooled: Covariance within groups, which that of a small group is shrunk towards.
+
+    Returns:
+        Nats, its share of the samples included.
+    """
+    prior = PRIOR_ROWS * len(pooled)
+    shrunk = (scatter + prior * pooled) / (count + prior)
+    return float(count / 2 * np.linalg.slogdet(shrunk)[1] - count * np.log(count))

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from neucept.activations import Activations
 from neucept.errors import DataError
 from neucept.mechanisms.assigner import Assigner, Assignment
+from neucept.mechanisms.tree import TREE_COLUMNS, below, cut
 from neucept.runtime import read_arrays, write_arrays
 
-TABLES = ("table", "signature", "choice", "ranking")
+TABLES = ("table", "signature", "choice", "ranking", "tree")
 ARRAYS = (
     "samples",
     "labels",
@@ -26,6 +27,9 @@ ARRAYS = (
     "stability",
     "sample_stability",
     "map",
+    "leaves",
+    "order",
+    "together",
 )
 
 
@@ -40,7 +44,8 @@ class Mechanisms:
         samples: Positions of the samples; the arrays below have one row for each.
         labels: The mechanism of each sample; -1 when none could be looked for.
         membership: Probability of each mechanism; rows sum to 1.
-        typicality: Conformal p-value of each sample in its mechanism, cross-fitted; NaN when none.
+        typicality: Smoothed conformal p-value of each sample, judged as a new one would be by
+            mechanisms that were fitted without its fold; NaN when none.
         stability: Per mechanism, how fully it comes back in half of the samples, 0 to 1.
         sample_stability: Per sample, the share of those groupings that put it there again.
         prototypes: Per mechanism, positions of its 12 most typical samples, the first first.
@@ -58,6 +63,16 @@ class Mechanisms:
         settings: What was used to find them; "used" says per layer whether its "core" or all of its
             "critical" neurons were looked at.
         assigner: Assigns other samples; None when no mechanisms could be looked for.
+        leaves: The leaf of each sample in the tree; leaves are numbered along it.
+        tree: Per merge, first to last: step, first and second (nodes; leaves are 0, 1, ...), node
+            (the new one), height (log-likelihood lost so far, nats per sample), size (samples
+            below), mechanism (whose leaves merge; -1 where mechanisms do). Empty in what an
+            earlier neucept wrote.
+        order: Position of each sample along the tree, 0 to 1, rising with the class score; NaN
+            when there are no mechanisms, and in what an earlier neucept wrote.
+        together: Which samples belong together, numbered from 0.
+        ids: The name of each sample; its position in what an earlier neucept wrote.
+        total: How many samples there were, those of other classes among them; -1 if unknown.
     """
 
     target: int
@@ -78,11 +93,52 @@ class Mechanisms:
     message: str
     settings: Mapping[str, Any] = field(repr=False)
     assigner: Assigner | None = field(repr=False)
+    leaves: Int[np.ndarray, " samples"] = field(repr=False)
+    tree: pd.DataFrame = field(repr=False)
+    order: Float[np.ndarray, " samples"] = field(repr=False)
+    together: Int[np.ndarray, " samples"] = field(repr=False)
+    ids: Sequence[str] = field(repr=False)
+    total: int
 
     @property
     def n_mechanisms(self) -> int:
         """How many mechanisms; 0 when none could be looked for."""
         return len(self.stability)
+
+    @property
+    def n_leaves(self) -> int:
+        """How many leaves the tree has; 0 when there are no mechanisms."""
+        return int(self.leaves.max(initial=-1)) + 1
+
+    def cut(self, number: int) -> Int[np.ndarray, " samples"]:
+        """The samples in as many groups as the tree is cut into; 0 is the largest.
+
+        Args:
+            number: From 1 to `n_leaves`; `n_mechanisms` gives the mechanisms.
+
+        Returns:
+            The group of each sample.
+
+        Raises:
+            SettingsError: `number` is outside that range.
+            DataError: the mechanisms were found by an earlier neucept, which kept no tree.
+        """
+        return (
+            self.labels.copy()
+            if number == self.n_mechanisms
+            else cut(self.leaves, self.tree, number)
+        )
+
+    def branch(self, node: int) -> Bool[np.ndarray, " samples"]:
+        """Which samples lie below a node of the tree: they against the rest is a two-way cut.
+
+        Args:
+            node: A leaf, or a node of `tree`.
+
+        Raises:
+            SettingsError: there is no such node.
+        """
+        return below(self.leaves, self.tree, node)
 
     def assign(self, acts: Activations) -> Assignment:
         """The mechanism of other samples, with membership and typicality.
@@ -115,9 +171,11 @@ class Mechanisms:
             "prototypes": self.prototypes,
             "message": self.message,
             "settings": dict(self.settings),
+            "total": self.total,
             "columns": {name: list(getattr(self, name).columns) for name in TABLES},
         }
         arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays["ids"] = np.array(self.ids, dtype=str)
         for name in TABLES:
             for column, values in getattr(self, name).items():
                 plain = values.to_numpy()
@@ -128,15 +186,25 @@ class Mechanisms:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Mechanisms:
-        """The mechanisms that `to_arrays` took apart."""
-        about = json.loads(str(arrays["about"]))
-        parts: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+        """The mechanisms that `to_arrays` took apart, by this neucept or an earlier one."""
+        about = {"total": -1} | json.loads(str(arrays["about"]))
+        parts: dict[str, Any] = {name: arrays[name] for name in ARRAYS if name in arrays}
+        samples = parts["samples"]
+        earlier = {
+            "leaves": parts["labels"],
+            "order": np.full(len(samples), np.nan),
+            "together": np.arange(len(samples)),
+            "ids": [str(position) for position in samples],
+            "tree": pd.DataFrame({name: [] for name in TREE_COLUMNS}),
+        }
         for name, columns in about.pop("columns").items():
             parts[name] = pd.DataFrame({c: _column(arrays[f"{name}.{c}"]) for c in columns})
         known = "assigner.layers" in arrays
         parts["assigner"] = Assigner.from_arrays(arrays) if known else None
         parts |= about | {"layers": tuple(about["layers"])}
-        return cls(**parts)
+        if "ids" in arrays:
+            parts["ids"] = [str(name) for name in arrays["ids"]]
+        return cls(**(earlier | parts))
 
     def save(self, path: Path | str) -> None:
         """Write the mechanisms to one file of plain arrays.

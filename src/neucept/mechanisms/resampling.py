@@ -12,6 +12,7 @@ from scipy.stats import norm, rankdata
 
 from neucept.mechanisms.mixture import Mixture
 from neucept.mechanisms.path import fit_path
+from neucept.mechanisms.together import deal
 from neucept.runtime import generator
 
 SPLITS = 6
@@ -40,11 +41,31 @@ class Half:
     held_out: Float[np.ndarray, " numbers"]
 
 
-def halves(samples: int, split: int, seed: int, *key: str) -> list[np.ndarray]:
-    """Two disjoint random halves of the samples (of `MOST_ROWS` of them, where there are more)."""
-    order = generator(seed, "mechanisms", "split", *key, split).permutation(samples)
-    kept = min(samples, MOST_ROWS)
-    return [np.sort(order[: kept // 2]), np.sort(order[kept // 2 : kept])]
+def halves(
+    samples: int,
+    split: int,
+    seed: int,
+    *key: str,
+    together: Int[np.ndarray, " samples"] | None = None,
+) -> list[np.ndarray]:
+    """Two disjoint random halves of the samples (of `MOST_ROWS` of them, where there are more).
+
+    Samples of one group (`together`) are in the same half; halves are then equal only nearly, and
+    of more than `MOST_ROWS` samples as many whole groups are taken as stay below.
+    """
+    rng = generator(seed, "mechanisms", "split", *key, split)
+    if together is None:
+        order = rng.permutation(samples)
+        kept = min(samples, MOST_ROWS)
+        return [np.sort(order[: kept // 2]), np.sort(order[kept // 2 : kept])]
+    kept_rows = np.arange(samples)
+    if samples > MOST_ROWS:
+        order = rng.permutation(int(together.max()) + 1)
+        reach = np.cumsum(np.bincount(together)[order])
+        count = max(2, int(np.searchsorted(reach, MOST_ROWS, side="right")))
+        kept_rows = np.flatnonzero(np.isin(together, order[:count]))
+    part = deal(together[kept_rows], 2, rng)
+    return [kept_rows[part == 0], kept_rows[part == 1]]
 
 
 def fit_whole(
@@ -64,9 +85,10 @@ def fit_half(
     layer: str,
     split: int,
     side: int,
+    together: Int[np.ndarray, " samples"] | None = None,
 ) -> Half:
-    """Groupings of one half of one split."""
-    both = halves(len(x), split, seed, layer)
+    """Groupings of one half of one split; samples that belong together are in the same half."""
+    both = halves(len(x), split, seed, layer, together=together)
     rng = generator(seed, "mechanisms", "half", layer, split, side)
     path = fit_path(x[both[side]], most, method, rng)
     other = x[both[1 - side]]
@@ -80,14 +102,16 @@ def imitate(
     seed: int,
     layer: str,
     copy: int,
+    together: Int[np.ndarray, " samples"] | None = None,
 ) -> Float[np.ndarray, " numbers"]:
     """The stability that each number of groups has in a population with a single mechanism."""
     rng = generator(seed, "mechanisms", "imitation", layer, copy)
     rows = np.sort(rng.permutation(len(x))[:MOST_ROWS])
-    alone = one_mechanism(x[rows], rng)
+    kept = None if together is None else np.unique(together[rows], return_inverse=True)[1]
+    alone = one_mechanism(x[rows], rng, kept)
     whole = fit_path(alone, most, method, rng)
-    middle = len(alone) // 2
-    parts = [fit_path(part, most, method, rng) for part in (alone[:middle], alone[middle:])]
+    second = np.arange(len(alone)) >= len(alone) // 2 if kept is None else deal(kept, 2, rng) == 1
+    parts = [fit_path(part, most, method, rng) for part in (alone[~second], alone[second])]
     weakest = []
     for number, mixture in enumerate(whole):
         labels = mixture.labels(alone)
@@ -97,19 +121,28 @@ def imitate(
 
 
 def one_mechanism(
-    x: Float[np.ndarray, "samples dimensions"], rng: np.random.Generator
+    x: Float[np.ndarray, "samples dimensions"],
+    rng: np.random.Generator,
+    together: Int[np.ndarray, " samples"] | None = None,
 ) -> Float[np.ndarray, "samples dimensions"]:
     """Samples of a population like `x` that has one mechanism only.
 
     Each dimension keeps its mean, variance and skew but is smoothed until its density has a
-    single peak; the dimensions depend on each other as in `x`, through a Gaussian copula.
+    single peak; the dimensions depend on each other as in `x`, through a Gaussian copula. Samples
+    that belong together are alike as they are in `x`.
 
     Source: Helgeson, Vock, Bair (2021), the unimodal reference of nonparametric cluster tests.
     """
     samples, size = x.shape
     scores = norm.ppf((rankdata(x, axis=0) - 0.5) / samples)
     dependence = np.atleast_2d(np.corrcoef(scores, rowvar=False)) + 1e-6 * np.eye(size)
-    drawn = rng.standard_normal((samples, size)) @ np.linalg.cholesky(dependence).T
+    if together is None:
+        drawn = rng.standard_normal((samples, size)) @ np.linalg.cholesky(dependence).T
+    else:
+        between = _shared(scores, together)
+        each = rng.standard_normal((int(together.max()) + 1, size)) @ _root(between)
+        own = rng.standard_normal((samples, size)) @ _root(dependence - between)
+        drawn = each[together] + own
     ranks = drawn.argsort(axis=0).argsort(axis=0)
     alone = np.empty((samples, size))
     for j in range(size):
@@ -120,6 +153,23 @@ def one_mechanism(
         smooth = centre + (smooth - centre) * (spread / np.hypot(spread, width))
         alone[:, j] = np.sort(smooth)[ranks[:, j]]
     return alone
+
+
+def _shared(scores: np.ndarray, together: np.ndarray) -> np.ndarray:
+    """Covariance of two samples of the same group."""
+    sizes = np.bincount(together)
+    sums = np.zeros((len(sizes), scores.shape[1]))
+    np.add.at(sums, together, scores)
+    pairs = float((sizes * (sizes - 1)).sum())
+    products = sums.T @ sums - scores.T @ scores
+    root = _root(products / pairs) if pairs else np.zeros_like(products)
+    return np.asarray(root @ root)
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """The root of a symmetric matrix, whose negative parts count as none."""
+    values, axes = np.linalg.eigh(matrix)
+    return np.asarray((axes * np.sqrt(np.maximum(values, 0.0))) @ axes.T)
 
 
 def single_peak_width(values: Float[np.ndarray, " samples"], cells: int = 256) -> float:

@@ -36,18 +36,19 @@ class Linear(nn.Module):
         return self.head(self.neurons(x))
 
 
-@dataclass(frozen=True)
+def neighbours(width: int, correlation: float) -> np.ndarray:
+    """A covariance with unit variances that falls off with the distance of two neurons."""
+    apart = np.subtract.outer(np.arange(width), np.arange(width))
+    return np.asarray(correlation ** np.abs(apart))
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
-    """Neurons with unit variance, correlation `rho` between neighbours, and the network above."""
+    """Gaussian neurons of mean 0, and the log-odds that are linear in them."""
 
     weights: tuple[float, ...]
-    rho: float
+    covariance: np.ndarray
     bias: float = 0.0
-
-    @property
-    def covariance(self) -> np.ndarray:
-        apart = np.subtract.outer(np.arange(len(self.weights)), np.arange(len(self.weights)))
-        return np.asarray(self.rho ** np.abs(apart))
 
     def inputs(self, samples: int, seed: int) -> torch.Tensor:
         drawn = np.random.default_rng(seed).multivariate_normal(
@@ -62,7 +63,9 @@ class Layer:
     def law(self, x: torch.Tensor) -> Sampler:
         """The exact law, as a sampler."""
         width = len(self.weights)
-        exact = Gaussian(np.zeros(width), np.ones(width), self.covariance, 0.0)
+        spread = np.sqrt(np.diag(self.covariance))
+        correlation = self.covariance / np.outer(spread, spread)
+        exact = Gaussian(np.zeros(width), spread, correlation, 0.0)
         return Sampler(
             "gaussian", screen(x.numpy().astype(np.float64)), exact, np.arange(width), exact
         )

@@ -76,8 +76,9 @@ def test_conditional_information_is_that_of_quadrature(layer: Layer, law: str) -
     assert result.total == pytest.approx(layer.told(list(range(width))), rel=0.05)
 
 
-@pytest.mark.parametrize("law", ["exact", "fitted"])
-@pytest.mark.parametrize("name", ["correlated", "strongly correlated"])
+@pytest.mark.parametrize(
+    ("name", "law"), [("correlated", "fitted"), ("strongly correlated", "exact")]
+)
 def test_the_curve_is_that_of_quadrature(name: str, law: str) -> None:
     layer = LAYERS[name]
     x = layer.inputs(4000, seed=2)
@@ -92,8 +93,8 @@ def test_the_curve_is_that_of_quadrature(name: str, law: str) -> None:
         layer=NAME,
         orders={"backwards": backwards},
         samples=4000,
-        steps=width,
-        random_orders=2,
+        steps=12,
+        random_orders=1,
         sampler=law_of(layer, x, law),
     )
     orders = {"critical": backwards[::-1], "backwards": backwards}
@@ -109,12 +110,13 @@ def test_the_curve_is_that_of_quadrature(name: str, law: str) -> None:
     assert (ends["error"] == result.total_error).all()
     assert set(result.table["order"]) == {"critical", "backwards", "random"}
     middle = result.table[result.table["k"] == 2].groupby("order")["information"].mean()
-    assert middle["backwards"] < middle["random"] < middle["critical"]
+    # A random order may begin with the same two.
+    assert middle["critical"] == middle.max() > 2 * middle["backwards"]
 
 
 def test_errors_tell_how_far_figures_are_off() -> None:
     layer = LAYERS["correlated"]
-    x = layer.inputs(20_000, seed=3)
+    x = layer.inputs(5000, seed=3)
     model, acts = layer.captured(x)
     law, truth = layer.law(x), beyond_the_others(layer, [0])
     apart = []
@@ -260,7 +262,7 @@ def test_units_without_a_path_tell_nothing_and_the_critical_ones_do() -> None:
     selected = np.isin(np.arange(width), planted.critical["second"])
     crit = critical("second", selected + 0.1, selected)
     before = {name: value.clone() for name, value in planted.model.state_dict().items()}
-    asked = {"layer": "second", "neurons": range(width), "samples": 400, "resamples": 4}
+    asked = {"layer": "second", "neurons": range(width), "samples": 1000, "resamples": 4}
     first, second = (
         conditional_information(planted.model, [planted.x], acts, crit, **asked) for _ in range(2)
     )
@@ -268,7 +270,9 @@ def test_units_without_a_path_tell_nothing_and_the_critical_ones_do() -> None:
     assert (first.samples == second.samples).all()
     told = first.table["information"].to_numpy()
     error = first.table["error"].to_numpy()
-    assert (told[selected] > 3 * error[selected]).all()
+    assert (told[selected] > 0).all()
+    # Units of one mechanism stand in for one another, so each alone tells little.
+    assert told[selected].sum() > 3 * np.sqrt(np.sum(error[selected] ** 2))
     assert (np.abs(told[~selected]) < 1e-6).all()
     # Two classes: the class against the others is the whole distribution.
     both = conditional_information(planted.model, [planted.x], acts, crit, of="classes", **asked)
@@ -315,7 +319,7 @@ def test_the_classes_tell_more_than_one_of_them_and_softmax_is_seen_through() ->
     told = one.table["information"]
     assert (told < every.table["information"] + 1e-6).all()
     assert abs(told[2]) < 1e-6
-    assert told.drop(2).min() > 0.005
+    assert (told > 5 * one.table["error"]).tolist() == selected.tolist()
     for of in ("target", "classes"):
         softmax, logits = found[f"softmax {of}"].table, found[f"logits {of}"].table
         assert softmax["information"].to_numpy() == pytest.approx(

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from neucept.activations import list_layers as list_layers
     from neucept.critical import Critical as Critical
     from neucept.critical import Search as Search
+    from neucept.critical import chain_information as chain_information
     from neucept.critical import find_critical as find_critical
     from neucept.critical import paper_recipe as paper_recipe
     from neucept.evaluation import Ablation as Ablation
     from neucept.evaluation import Agreement as Agreement
+    from neucept.evaluation import Information as Information
+    from neucept.evaluation import InformationCurve as InformationCurve
     from neucept.evaluation import ablate as ablate
     from neucept.evaluation import agreement as agreement
+    from neucept.evaluation import conditional_information as conditional_information
     from neucept.evaluation import decoy_activations as decoy_activations
+    from neucept.evaluation import information_curve as information_curve
     from neucept.evaluation import planted_data as planted_data
     from neucept.evaluation import planted_network as planted_network
     from neucept.knockoffs import Audit as Audit
@@ -54,6 +59,8 @@ _HOME = {
     "Comparison": "study.comparing",
     "Critical": "critical",
     "Explanation": "study.explaining",
+    "Information": "evaluation",
+    "InformationCurve": "evaluation",
     "Mechanisms": "mechanisms",
     "Reliability": "study.reliability",
     "Sampler": "knockoffs",
@@ -67,11 +74,14 @@ _HOME = {
     "audit": "knockoffs",
     "capture": "activations",
     "compare": "study.comparing",
+    "chain_information": "critical",
+    "conditional_information": "evaluation",
     "decoy_activations": "evaluation",
     "discover_mechanisms": "mechanisms",
     "explain": "study.explaining",
     "find_critical": "critical",
     "fit_sampler": "knockoffs",
+    "information_curve": "evaluation",
     "list_layers": "activations",
     "paper_recipe": "critical",
     "planted_data": "evaluation",

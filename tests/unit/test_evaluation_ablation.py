@@ -14,7 +14,7 @@ from torch import nn
 from neucept.activations import Activations, capture
 from neucept.critical import Critical, Search
 from neucept.errors import DataError, InputError, ModelError, SettingsError
-from neucept.evaluation.ablation import MODES, Ablation, _checked_order, ablate
+from neucept.evaluation.ablation import MODES, Ablation, ablate, checked_order
 
 NEURONS, USED = 12, (7, 2, 9)
 
@@ -177,7 +177,7 @@ def test_other_data_than_was_captured_is_noticed(case: tuple) -> None:
 @pytest.mark.parametrize("order", ["random", ["a", "b"], [[0], [1]], None])
 def test_an_order_that_is_none_is_refused(order: object) -> None:
     with pytest.raises(SettingsError, match="Pass 'critical'"):
-        _checked_order(order, NEURONS)
+        checked_order(order, NEURONS)
 
 
 class Weak(nn.Module):

@@ -165,6 +165,24 @@ def audit_layers(
     return {layer: found[layer] for layer in crit.layers if layer in found}
 
 
+def rows_of(
+    acts: Activations, crit: Critical, layer: str | None = None
+) -> Int[np.ndarray, " rows"]:
+    """The samples that a finished search was about.
+
+    Args:
+        acts: The activations that were searched.
+        crit: What was found.
+        layer: For those of them that this layer was tested on.
+    """
+    work = Work(acts, crit.search, None, None, Checkpoints(None))
+    walk = _Walk(acts, crit.search, crit.layers, work)
+    population = walk.population(crit.target)
+    if layer is None:
+        return population
+    return walk.rows(population, crit.layers[::-1].index(layer))
+
+
 @dataclass(frozen=True)
 class _Walk:
     """One way through the layers; classes share the work on them."""

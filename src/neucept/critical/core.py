@@ -119,9 +119,9 @@ def find_core(
         the search on it is ours.
     """
     check_keep(keep)
-    chosen = _checked(x, y, candidates)
-    inputs, moving = _described(x)
-    wanted = _standard(y)
+    chosen = checked(x, y, candidates)
+    inputs, moving = described(x)
+    wanted = standard(y)
     folds = Folds(len(x), seed)
     order = _ordered(
         inputs[:, moving, 0], folds.gradients(inputs[:, moving, 0], wanted), chosen, moving
@@ -253,7 +253,7 @@ def forward_order(
     return np.array(order, dtype=np.int64)
 
 
-def _described(
+def described(
     x: Float[np.ndarray, "samples neurons"],
 ) -> tuple[Float[np.ndarray, "samples neurons forms"], Int[np.ndarray, " moving"]]:
     """Each neuron's value and its distance from the mean, both standardised; and which vary."""
@@ -262,9 +262,10 @@ def _described(
     return np.stack([values, distances], axis=2).astype(np.float32), np.flatnonzero(vary)
 
 
-def _standard(
+def standard(
     y: Float[np.ndarray, "samples targets"],
 ) -> Float[np.ndarray, "samples varying"]:
+    """The targets that vary, with mean 0 and variance 1; refuses where none does."""
     values, vary = _scaled(y)
     if not vary.any():
         raise DataError("No target varies, so no neuron can tell about one. Pass other targets.")
@@ -279,7 +280,7 @@ def _scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(vary, (values - values.mean(axis=0)) / spread, 0.0), vary
 
 
-def _checked(x: np.ndarray, y: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+def checked(x: np.ndarray, y: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """The candidates, without repeats; refuses what no core can be found in."""
     if len(x) != len(y):
         raise DataError(f"y has {len(y)} samples and x has {len(x)}. Pass the same samples.")

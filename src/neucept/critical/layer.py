@@ -5,6 +5,7 @@ Each is kept as a piece that a killed search finds again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -319,5 +320,12 @@ def _selection(arrays: dict[str, np.ndarray], name: str) -> Selection:
 
 def distinct(node: Selection) -> tuple[int, ...]:
     """The selected neurons, most evidence first; of a group of near-copies only the first."""
-    spare = {member for group in node.groups for member in group[1:]}
-    return tuple(int(j) for j in node.neurons if int(j) not in spare)
+    return first_of_each(node.neurons, node.groups)
+
+
+def first_of_each(
+    neurons: Int[np.ndarray, " neurons"], groups: Sequence[Sequence[int]]
+) -> tuple[int, ...]:
+    """Some neurons in their order; of a group of near-copies only the group's first."""
+    spare = {member for group in groups for member in group[1:]}
+    return tuple(int(j) for j in neurons if int(j) not in spare)

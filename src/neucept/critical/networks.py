@@ -44,6 +44,20 @@ class Folds:
         values, targets = _tensors(inputs, wanted)
         return self._trained(values, targets)[0]
 
+    def guesses(
+        self,
+        inputs: Float[np.ndarray, "samples inputs"],
+        wanted: Float[np.ndarray, "samples targets"],
+    ) -> Float[np.ndarray, "samples targets"]:
+        """What the network that left a row out says of it."""
+        values, targets = _tensors(inputs, wanted)
+        _, networks = self._trained(values, targets)
+        guesses = np.empty(wanted.shape)
+        with torch.no_grad():
+            for i, rows in enumerate(self.parts):
+                guesses[rows] = networks.one(i, values[rows]).numpy()
+        return guesses
+
     def gradients(
         self,
         inputs: Float[np.ndarray, "samples inputs"],

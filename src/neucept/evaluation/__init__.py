@@ -1,19 +1,29 @@
-"""What is true of a study: cuts, agreement with known groups, and planted truth."""
+"""What is true of a study: cuts, information, agreement with known groups, and planted truth."""
 
 from neucept.evaluation.ablation import Ablation, ablate
 from neucept.evaluation.agreement import Agreement, agreement
 from neucept.evaluation.decoys import Decoys, decoy_activations
+from neucept.evaluation.information import (
+    Information,
+    InformationCurve,
+    conditional_information,
+    information_curve,
+)
 from neucept.evaluation.planted import PlantedData, PlantedNetwork, planted_data, planted_network
 
 __all__ = [
     "Ablation",
     "Agreement",
     "Decoys",
+    "Information",
+    "InformationCurve",
     "PlantedData",
     "PlantedNetwork",
     "ablate",
     "agreement",
+    "conditional_information",
     "decoy_activations",
+    "information_curve",
     "planted_data",
     "planted_network",
 ]

@@ -132,14 +132,15 @@ def ablate(
     neurons = acts.n_neurons(layer)
     ranked = critical_order(crit, layer) if _is_critical(order) else order
     name = "critical" if _is_critical(order) else "given"
-    orders = [(name, 0, _checked_order(ranked, neurons))]
+    orders = [(name, 0, checked_order(ranked, neurons))]
     for repeat in range(random_orders):
         shuffled = generator(seed, "ablation order", layer, repeat).permutation(neurons)
         orders.append(("random", repeat, shuffled))
     sizes = np.unique(np.geomspace(1, neurons, steps).round().astype(int))
     points = []
     with evaluation_mode(model, device) as place:
-        cut = _Cut(model, data, acts, crit.target, layer, mode, rows, place, seed)
+        sampler = fit_sampler(acts.matrix(layer), seed=seed) if mode == "resample" else None
+        cut = Cut(model, data, acts, crit.target, layer, mode, rows, place, seed, sampler)
         for done, (name, repeat, ranked) in enumerate(orders):
             points += [
                 (name, repeat, k, k / neurons, unchanged, probability)
@@ -164,8 +165,11 @@ def critical_order(crit: Critical, layer: str) -> Int[np.ndarray, " neurons"]:
     return np.concatenate([first, ranked["neuron"].to_numpy(dtype=np.int64)])
 
 
-class _Cut:
-    """One layer of one network on one set of samples, ready to have neurons replaced."""
+class Cut:
+    """One layer of one network on one set of samples, ready to have neurons replaced.
+
+    The sampler is only needed to resample.
+    """
 
     def __init__(
         self,
@@ -178,6 +182,7 @@ class _Cut:
         rows: Int[np.ndarray, " samples"],
         device: torch.device,
         seed: int,
+        sampler: Sampler | None,
     ) -> None:
         self.layer, self.mode, self.target, self.seed = layer, mode, target, seed
         self.ends: dict[int, tuple[float, float]] = {}
@@ -190,9 +195,8 @@ class _Cut:
         starts = np.cumsum([0, *(len(batch) for batch in taken)])
         self.spans = [slice(*ends) for ends in pairwise(starts.tolist())]
         self.values = acts.matrix(layer, rows=rows)
-        everyone = acts.matrix(layer)
-        self.spread = torch.from_numpy(everyone.std(axis=0))
-        self.sampler = fit_sampler(everyone, seed=seed) if mode == "resample" else None
+        self.spread = torch.from_numpy(acts.matrix(layer).std(axis=0))
+        self.sampler = sampler
         self.bank: MapBank | None = None
         if mode == "mean" or (mode == "resample" and self.layout.space):
             reference = np.sort(
@@ -233,7 +237,7 @@ class _Cut:
     def _run(self, cut: Int[np.ndarray, " cut"]) -> list[Float[Tensor, "samples classes"]]:
         drawn = None if self.sampler is None else self._drawn(self.sampler, cut)
         return [
-            self.network(number, self._edit(cut, span, drawn))
+            self.network(number, self.edit(cut, span, None if drawn is None else drawn[span]))
             for number, span in enumerate(self.spans)
         ]
 
@@ -241,9 +245,20 @@ class _Cut:
         seed = derived_seed(self.seed, "resample", self.layer, len(cut))
         return torch.from_numpy(sampler.resample(self.values, cut, n=1, seed=seed)[:, :, 0]).float()
 
-    def _edit(
-        self, cut: Int[np.ndarray, " cut"], span: slice, drawn: Tensor | None
+    def edit(
+        self,
+        cut: Int[np.ndarray, " cut"],
+        span: slice,
+        drawn: Float[Tensor, "samples cut"] | None = None,
     ) -> Callable[[Tensor], Tensor]:
+        """What cuts neurons in the layer's output for the samples of a batch.
+
+        Args:
+            cut: Which neurons.
+            span: The batch's samples.
+            drawn: Their values, where the mode is to resample.
+        """
+
         def edit(output: Tensor) -> Tensor:
             put = partial(set_neurons, output, cut, layout=self.layout)
             if self.mode == "zero":
@@ -252,7 +267,7 @@ class _Cut:
                 return put(maps=self._noisy(output, cut, span))
             if self.mode == "mean" and self.bank is not None:
                 return put(maps=self.bank.mean(cut))
-            values = torch.zeros(1, len(cut)) if drawn is None else drawn[span]
+            values = torch.zeros(1, len(cut)) if drawn is None else drawn
             return put(values) if self.bank is None else put(maps=self.bank.maps(cut, values))
 
         return edit
@@ -293,7 +308,12 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _checked_order(ranked: Any, neurons: int) -> Int[np.ndarray, " neurons"]:
+def checked_order(ranked: Any, neurons: int) -> Int[np.ndarray, " neurons"]:
+    """An order of all neurons of a layer, as indices.
+
+    Raises:
+        SettingsError: it is not each neuron once.
+    """
     try:
         order = np.asarray(ranked, dtype=np.int64)
     except (TypeError, ValueError):

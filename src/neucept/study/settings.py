@@ -20,8 +20,7 @@ class StudySettings:
         layers: Layers to study, by dotted name; None for all but the one that gives the output.
         fdr: Share of wrong neurons accepted among those named, per layer, in (0, 1).
         route: "chain" asks each layer about the critical neurons above; "direct" about the class.
-        samples: Those that neurons are searched on: "all", those "predicted" as the class, or of
-            these those "near" one, for a local study, which then is about them alone.
+        samples: Searched on "all", those "predicted" as the class, or of these those "near" one.
         near: The sample around which a local study looks: its id, or else its position.
         neighbours: Samples of a local study, or "auto".
         split: Whether each layer of a chain gets samples of its own, for the stricter promise.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neucept.activations import class_score, meaning_of, predictions_of
+from neucept.activations import class_score, meaning_of, predicted_as, predictions_of
 from neucept.errors import SettingsError
 
 LOGITS = np.random.default_rng(0).normal(scale=4.0, size=(50, 4)).astype(np.float32)
@@ -69,9 +69,27 @@ def test_one_sigmoid_per_class() -> None:
     np.testing.assert_allclose(class_score(p, 1), np.log([4, 3 / 7]), rtol=1e-5)
 
 
-def test_a_pair_of_classes_gives_the_difference() -> None:
-    expected = class_score(LOGITS, 2) - class_score(LOGITS, 0)
+def test_a_contrast_is_the_log_odds_of_two_classes_whatever_the_others_have() -> None:
+    expected = LOGITS[:, 2].astype(np.float64) - LOGITS[:, 0]
     np.testing.assert_allclose(class_score(LOGITS, (2, 0)), expected)
+    np.testing.assert_allclose(class_score(LOGITS, (0, 2)), -expected)
+    np.testing.assert_allclose(class_score(LOGITS, (2, 0), "raw"), expected)
+    np.testing.assert_allclose(class_score(softmax(LOGITS), (2, 0)), expected, rtol=1e-3, atol=1e-3)
+    moved = LOGITS.copy()
+    moved[:, [1, 3]] += 5 * np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
+    np.testing.assert_allclose(class_score(moved, (2, 0)), expected)
+
+
+def test_a_contrast_of_sigmoids_and_of_a_lone_column() -> None:
+    p = np.array([[0.9, 0.8, 0.1], [0.2, 0.3, 0.1]], dtype=np.float32)
+    np.testing.assert_allclose(class_score(p, (0, 1)), np.log([9 / 4, 7 / 12]), rtol=1e-5)
+    logit = LOGITS[:, :1]
+    for scale in ("log_odds", "raw"):
+        assert np.array_equal(class_score(logit, (1, 0), scale), class_score(logit, 1))
+        assert np.array_equal(class_score(logit, (0, 1), scale), class_score(logit, 0))
+    sure = np.array([[0.25], [0.75]], dtype=np.float32)
+    np.testing.assert_allclose(class_score(sure, (1, 0)), [-np.log(3), np.log(3)], rtol=1e-6)
+    assert [predicted_as(3), predicted_as((3, 5))] == [3, 3]
 
 
 def test_predictions_are_the_largest_outputs() -> None:
@@ -79,7 +97,7 @@ def test_predictions_are_the_largest_outputs() -> None:
     assert predictions_of(LOGITS).dtype == np.int64
 
 
-@pytest.mark.parametrize("target", [4, -1, True, (1, 1), (0, 9)])
+@pytest.mark.parametrize("target", [4, -1, True, (1, 1), (0, 9), (0, -1)])
 def test_absent_classes_are_refused(target) -> None:
     with pytest.raises(SettingsError, match="target is"):
         class_score(LOGITS, target)

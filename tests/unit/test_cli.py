@@ -135,6 +135,56 @@ def test_several_layers_and_classes_follow_one_flag(
     assert told["settings"].layers == ("0", "2")
 
 
+def test_two_classes_ask_for_a_contrast(folder: Path, asked: Callable[..., dict[str, Any]]) -> None:
+    assert asked("study.toml", "--target", "cat", "dog")["target"] == (0, 1)
+    assert asked("study.toml", "--target", "dog", "--target", "0")["target"] == (1, 0)
+    text = STUDY.replace('target = "dog"', 'target = ["dog", 0]')
+    (folder / "study.toml").write_text(text)
+    assert asked("study.toml")["target"] == (1, 0)
+    assert asked("study.toml", "--target", "cat")["target"] == 0
+    named = STUDY.replace('["cat", "dog"]', '["cat/dog", "wild cat"]')
+    (folder / "study.toml").write_text(named.replace('"dog"', '["wild cat", "cat/dog"]'))
+    assert asked("study.toml")["target"] == (1, 0)
+
+
+def test_a_study_file_may_stand_behind_the_target(
+    folder: Path, asked: Callable[..., dict[str, Any]]
+) -> None:
+    assert asked("--target", "cat", "study.toml")["target"] == 0
+    assert asked("--target", "cat", "dog", "study.toml")["target"] == (0, 1)
+    assert asked("--target", "cat", "--seed", "3", "study.toml")["settings"].seed == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "answer"),
+    [
+        (("cat", "cat"), "names the class 'cat' twice"),
+        (("cat", "dgo"), "Did you mean 'dog'?"),
+        (("cat", "dog", "cat"), "one class, or a pair"),
+    ],
+)
+def test_what_is_no_contrast_is_refused_in_one_line(
+    folder: Path, classes: tuple[str, ...], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("run", "study.toml", "--target", *classes) == 2
+    err = capsys.readouterr().err
+    assert answer in err
+    assert err.count("\n") == 1
+
+
+def test_a_local_study_is_asked_for_by_the_id_of_a_sample(
+    folder: Path, asked: Callable[..., dict[str, Any]]
+) -> None:
+    told = asked("study.toml", "--samples", "near", "--near", "0017", "--neighbours", "500")
+    settings = told["settings"]
+    assert (settings.samples, settings.near, settings.neighbours) == ("near", "0017", 500)
+    assert (
+        asked("study.toml", "--samples", "near", "--near", "a/b.png")["settings"].near == "a/b.png"
+    )
+    (folder / "study.toml").write_text(f'{STUDY}samples = "near"\nnear = 17\n')
+    assert asked("study.toml")["settings"].search.near == "17"
+
+
 def test_an_index_in_the_file_is_an_index_also_where_names_are_digits(
     folder: Path, asked: Callable[..., dict[str, Any]]
 ) -> None:

@@ -163,7 +163,56 @@ def test_unknown_things_are_named(acts: Activations, crit: Critical) -> None:
         find_critical(acts, 7)
 
 
-@pytest.mark.parametrize("target", ["3", "12", 1.5, None, [], [0, "1"], True])
+def three_classes(samples: int = 800) -> Activations:
+    """Neurons 0 to 3 feed class 0, 4 to 7 class 1, and 8 to 11 class 2 alone; the rest feed none.
+
+    The score of class 2 is above the others' in most samples, so that it rules their log-odds.
+    """
+    layer = np.random.default_rng(3).normal(size=(samples, 24))
+    sums = layer[:, :12].reshape(-1, 3, 4).sum(2)
+    return Activations.from_arrays({"fc": layer}, outputs=sums + np.array([0.0, 0.0, 3.0]))
+
+
+def test_a_contrast_names_what_tells_two_classes_apart_and_no_other() -> None:
+    acts = three_classes()
+    quick = Search(edges=False, draws=3, **QUICK)
+    found = [find_critical(acts, (0, 1), replace(quick, seed=seed)) for seed in range(3)]
+    crit = found[0]
+    assert crit.target == (0, 1)
+    assert all(set(range(8)) <= set(c.neurons("fc")) for c in found)
+    assert np.mean([len(set(c.neurons("fc")) - set(range(8))) for c in found]) <= 2
+    # Against all other classes the third counts: the score of one class is another question.
+    assert set(range(8, 12)) <= set(find_critical(acts, 0, quick).neurons("fc"))
+    assert crit.settings["fc"]["target"] == "the class score against the other class"
+    assert np.array_equal(crit.explained(acts), np.flatnonzero(acts.predictions == 0))
+
+
+def test_a_pair_is_one_contrast_and_a_list_are_several_classes(
+    acts: Activations, tmp_path: Path
+) -> None:
+    search = Search(draws=2, edges=False, **QUICK)
+    contrast = find_critical(acts, (0, 1), search)
+    assert isinstance(contrast, Critical)
+    assert set(find_critical(acts, [0, 1], search)) == {0, 1}
+    assert set(find_critical(acts, range(2), search)) == {0, 1}
+    assert _classes((np.int64(0), np.int64(1))) == [(0, 1)]
+    contrast.save(tmp_path)
+    loaded = Critical.load(tmp_path)
+    assert loaded.target == (0, 1) and loaded.around is None
+    # Of two classes it is the score of the first, up to its scale.
+    np.testing.assert_allclose(acts.class_score((0, 1)), acts.class_score(0))
+
+
+def test_a_contrast_of_one_class_or_of_an_unknown_one_is_refused(acts: Activations) -> None:
+    with pytest.raises(SettingsError, match="two different ones"):
+        find_critical(acts, (1, 1))
+    with pytest.raises(SettingsError, match="target is 9, but the outputs have classes 0 to 1"):
+        find_critical(acts, (0, 9))
+    with pytest.raises(SettingsError, match="a pair of two for a contrast"):
+        _classes((0, 1, 0))
+
+
+@pytest.mark.parametrize("target", ["3", "12", 1.5, None, [], [0, "1"], True, (), (0,), ((0, 1),)])
 def test_a_target_that_is_no_class_index_is_refused(target: object) -> None:
     with pytest.raises(SettingsError, match="target is"):
         _classes(target)

@@ -223,3 +223,29 @@ def test_with_nothing_cut_nothing_changes_whatever_the_samples(mode: str, target
     crit = replace(critical(), target=target)
     result = ablate(model, x, acts, crit, layer="features", mode=mode, random_orders=1)
     assert (result.table.loc[result.table["k"] == 0, "unchanged"] == 1.0).all()
+
+
+def test_a_contrast_looks_at_its_two_classes_alone() -> None:
+    model = nn.Sequential(nn.Linear(6, 6, bias=False), nn.Linear(6, 3, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(6))
+        model[1].weight.copy_(torch.kron(torch.eye(3), torch.ones(1, 2)))
+    x = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
+    acts = capture(model, x, ["0"])
+    table = critical("0").table.head(6)
+    crit = Critical((0, 1), ("0",), Search(), table, table.head(0), {"0": ""}, {"0": {}})
+    # Two neurons of each class; the third class's are cut first, then the first class's.
+    settings = {"layer": "0", "mode": "zero", "order": [4, 5, 0, 1, 2, 3], "steps": 6}
+    contrast = ablate(model, x, acts, crit, **settings, random_orders=0)
+    one = ablate(model, x, acts, replace(crit, target=0), **settings, random_orders=0)
+    assert contrast.target == (0, 1)
+    assert np.array_equal(contrast.samples, one.samples)
+    by_size, by_size_one = (c.table.set_index("k") for c in (contrast, one))
+    kept = by_size.loc[2]
+    assert kept["unchanged"] == by_size.loc[0, "unchanged"] == 1.0
+    assert kept["probability"] == pytest.approx(by_size.loc[0, "probability"])
+    odds = acts.outputs[contrast.samples, 0] - acts.outputs[contrast.samples, 1]
+    assert kept["probability"] == pytest.approx(np.mean(1 / (1 + np.exp(-odds))))
+    assert abs(by_size_one["probability"].diff().loc[2]) > 0.02
+    cut = acts.outputs[contrast.samples, 1]
+    assert by_size.loc[4, "unchanged"] == pytest.approx(np.mean(cut < 0))

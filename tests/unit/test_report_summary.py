@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from planted_study import PlantedStudy, planted_study
 
+from neucept.report.charts import CHARTS
+from neucept.report.layers import layer_views
 from neucept.report.promise import agreement, promise
+from neucept.report.provenance import provenance
 from neucept.report.reading import Subject
 from neucept.report.summary import summary
 
@@ -159,3 +162,53 @@ def test_selections_that_say_little_are_pointed_out() -> None:
     assert "20 of the 20 neurons of c move together and count as one." in remarks
     assert any(remark.startswith("Nearly every neuron of a is critical.") for remark in remarks)
     assert _summary(study).found[0].count == "20 of 20 (as 1)"
+
+
+def contrast(study: PlantedStudy, other: str = "odd") -> PlantedStudy:
+    study.info["target"]["against"] = {"index": 1, "name": other}
+    return study
+
+
+def test_a_contrast_is_asked_and_told_as_one() -> None:
+    study = contrast(planted_study())
+    said = _summary(study)
+    assert said.question == "Is “even” always predicted rather than “odd” for the same reason?"
+    subject = Subject(study)
+    figures = [figure for draw in CHARTS for figure in draw(subject)]
+    assert any("still predicted “even” rather than “odd”" in f.description for f in figures)
+    chain = next(f for f in figures if f.section == "chain")
+    assert "score of even against odd" in chain.description
+    assert chain.spec["datasets"]["top"][0]["text"] == "score of “even” against “odd”"
+    assert any("rather than “odd”" in cut for view in layer_views(subject) for cut in view.cuts)
+    ((_, rows), *_) = provenance(subject)
+    assert dict(rows)["class"] == "even (index 0) rather than odd (index 1)"
+
+
+def test_a_study_of_one_class_says_nothing_of_another() -> None:
+    study = planted_study()
+    study.info["target"]["against"] = None
+    assert _summary(study).question == "Is “even” always predicted for the same reason?"
+    assert Subject(study).score == "score of even"
+    assert Subject(study).predicted() == "“even”"
+
+
+def test_a_local_study_says_around_which_sample_and_how_local_it_is() -> None:
+    study = planted_study()
+    study.info["near"] = {
+        "position": 3,
+        "id": "scans/<3>.png",
+        "predicted": 180,
+        "samples": 90,
+        "spread": 0.354,
+        "message": "Half of the 180 samples are few.",
+    }
+    said = _summary(study)
+    assert said.question.startswith("Around “scans/<3>.png”: is “even” always predicted")
+    tile = next(tile for tile in said.tiles if tile.label == "samples")
+    assert (tile.value, tile.note) == ("90", "nearest to one, of 180 predicted “even”")
+    assert said.remarks[0] == (
+        "This study is about the 90\u00a0samples nearest to “scans/<3>.png” alone. They vary "
+        "35\u00a0% as much as all that are predicted alike. Half of the 180 samples are few."
+    )
+    ((_, rows), *_) = provenance(Subject(study))
+    assert dict(rows)["around"] == "scans/<3>.png (90 nearest)"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neucept.errors import InputError, SettingsError, StorageError
-from neucept.sources import class_index, read_study_file
+from neucept.sources import class_index, read_study_file, target_index
 
 WHOLE = """
 [model]
@@ -120,6 +120,11 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
         ('target = "cat"', "target = -1", "Class indices run from 0 to 2"),
         ('target = "cat"', "target = true", "has target = True"),
         ('target = "cat"', 'target = ["cat"]', "Write one class"),
+        ('target = "cat"', 'target = ["cat", "bird", "cat"]', "or two for a contrast"),
+        ('target = "cat"', 'target = ["cat", true]', "or two for a contrast"),
+        ('target = "cat"', 'target = ["cat", "cat"]', "names the class 'cat' twice"),
+        ('target = "cat"', 'target = ["cat", 2]', "names the class 'cat' twice"),
+        ('target = "cat"', 'target = ["cat", "brid"]', "Did you mean 'bird'?"),
         ('["airplane", "bird", "cat"]', '"cat"', "has classes = 'cat'"),
         ('["airplane", "bird", "cat"]', "[]", "has classes = []"),
         ('["airplane", "bird", "cat"]', "[1, 2]", "has classes = [1, 2]"),
@@ -173,6 +178,24 @@ def test_a_class_by_name_or_index(
     target: str | int, classes: tuple[str, ...] | None, index: int
 ) -> None:
     assert class_index(target, classes) == index
+
+
+def test_two_classes_in_a_list_are_a_contrast(tmp_path: Path) -> None:
+    said = read_study_file(write(tmp_path, WHOLE.replace('"cat"\n', '["cat", 0]\n')))
+    assert said.target == ("cat", 0)
+    assert target_index(said.target, said.classes) == (2, 0)
+    assert read_study_file(write(tmp_path, LEAST.replace("3", "[3, 5]"))).target == (3, 5)
+
+
+def test_a_target_is_one_class_or_a_pair() -> None:
+    assert target_index("dog", ("cat", "dog")) == 1
+    assert target_index(("dog", "0"), ("cat", "dog")) == (1, 0)
+    assert target_index((3, 5), None) == (3, 5)
+    for wrong in (("cat",), ("cat", "dog", "owl"), ["cat", "dog"], ()):
+        with pytest.raises(SettingsError, match="one class, or a pair"):
+            target_index(wrong, ("cat", "dog", "owl"))
+    with pytest.raises(SettingsError, match="names the class '1' twice"):
+        target_index(("1", "dog"), ("cat", "dog"))
 
 
 @pytest.mark.parametrize(

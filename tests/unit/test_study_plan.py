@@ -167,3 +167,13 @@ def test_the_flag_plans_and_writes_nothing(
     assert left.value.code in (0, None)
     assert "Nothing was written" in " ".join(capsys.readouterr().out.split())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_contrast_and_a_local_study_are_planned(planted) -> None:
+    near = StudySettings(**QUICK, samples="near", near="7", neighbours=100)
+    local = plan_study(*planted, (1, 0), near).table.set_index("stage")
+    assert set(local.loc["critical neurons", "samples"]) == {100}
+    assert local.loc["mechanisms", "samples"] == local.loc["pictures", "samples"] == 100
+    assert local.loc["capture", "samples"] == len(planted[1])
+    with pytest.raises(SettingsError, match="target is 9"):
+        plan_study(*planted, (1, 9), near)

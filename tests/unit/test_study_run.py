@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from neucept.errors import DataError, StudyError
+from neucept.errors import DataError, SettingsError, StudyError
 from neucept.evaluation import PlantedNetwork, planted_network
 from neucept.report import write_report
 from neucept.study.contents import TABLES
@@ -311,3 +311,65 @@ def test_a_study_in_which_no_neuron_is_named_ends_well(
     assert none.samples["membership"].isna().all()
     page = write_report(none, tmp_path / "report.html")
     assert "nothing to group by" in page.read_text(encoding="utf-8")
+
+
+SMALL = replace(QUICK, layers=("second",), draws=1, max_mechanisms=1, ablation_samples=8)
+
+
+def test_a_contrast_is_another_study_and_the_page_asks_it(
+    planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    data = TensorDataset(planted.x, planted.labels)
+    folder = tmp_path / "contrast"
+    found = run_study(planted.model, data, ("right", "left"), folder, SMALL, classes=CLASSES)
+    assert found.info["target"] == {
+        "index": 1,
+        "name": "right",
+        "against": {"index": 0, "name": "left"},
+    }
+    assert found.info["identity"]["class"] == "1 rather than 0"
+    assert (found.samples["prediction"] == 1).all()
+    assert found.info["n_predicted"] == len(found.samples)
+    page = write_report(found, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Is “right” always predicted rather than “left” for the same reason?" in page
+    for other in ("right", ("left", "right")):
+        with pytest.raises(StudyError, match="study of another class"):
+            run_study(planted.model, data, other, folder, SMALL, classes=CLASSES)
+    with pytest.raises(SettingsError, match="target is 7, but the network has 2 classes"):
+        run_study(planted.model, data, (1, 7), tmp_path / "none", SMALL)
+
+
+def test_a_local_study_is_of_the_samples_around_one(
+    planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    outputs = planted.model(planted.x).argmax(1).numpy()
+    own, other = (int(np.flatnonzero(outputs == k)[3]) for k in (1, 0))
+    near = replace(SMALL, samples="near", near=str(own), neighbours=150)
+    folder = tmp_path / "near"
+    with pytest.raises(DataError, match=f"Sample '{other}' is predicted as class 0, not as"):
+        run(planted, folder, replace(near, near=other))
+    found = run(planted, folder, near)
+    said = found.info["near"]
+    assert (said["position"], said["id"], said["samples"]) == (own, str(own), 150)
+    assert len(found.samples) == 150 < found.info["n_predicted"] == said["predicted"]
+    assert own in found.samples["position"].tolist()
+    group = planted.mechanisms[found.samples["position"]]
+    assert np.mean(group == planted.mechanisms[own]) > 0.9
+    page = write_report(found, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"Around “{own}”: is “right” always predicted for the same reason?" in page
+    told: list[str] = []
+    whole = run(planted, folder, SMALL, progress=lambda stage, done, of: told.append(stage))
+    assert whole.info["near"] is None and "capture" not in told
+    assert len(whole.samples) == whole.info["n_predicted"]
+
+
+def test_a_neighbourhood_that_was_refused_leaves_the_folder_to_another_class(
+    planted: PlantedNetwork, tmp_path: Path
+) -> None:
+    outputs = planted.model(planted.x).argmax(1).numpy()
+    sample = int(np.flatnonzero(outputs == 0)[0])
+    near = replace(SMALL, samples="near", near=sample, neighbours=100)
+    with pytest.raises(DataError, match="Study the class it is predicted as"):
+        run(planted, tmp_path / "study", near)
+    data = TensorDataset(planted.x, planted.labels)
+    run_study(planted.model, data, "left", tmp_path / "study", near, classes=CLASSES)

@@ -3,7 +3,14 @@
 from neucept.activations.batches import Batch, Batches
 from neucept.activations.capture import capture
 from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, neuron_values
-from neucept.activations.outputs import class_score, meaning_of, predictions_of
+from neucept.activations.outputs import (
+    Target,
+    check_target,
+    class_score,
+    meaning_of,
+    predicted_as,
+    predictions_of,
+)
 from neucept.activations.replace import MapBank, replaced, set_neurons
 from neucept.activations.rerun import Rerun
 from neucept.activations.running import (
@@ -27,8 +34,10 @@ __all__ = [
     "Layout",
     "MapBank",
     "Rerun",
+    "Target",
     "capture",
     "check_device",
+    "check_target",
     "class_score",
     "evaluation_mode",
     "forward",
@@ -36,6 +45,7 @@ __all__ = [
     "meaning_of",
     "neuron_values",
     "plain_model",
+    "predicted_as",
     "predictions_of",
     "random_state_kept",
     "replaced",

@@ -14,6 +14,9 @@ Scale = Literal["log_odds", "raw"]
 
 Meaning = Literal["logits", "softmax", "sigmoid"]
 
+Target = int | tuple[int, int]
+"""What is explained: a class, or a contrast, the first class of a pair rather than the second."""
+
 LEAST_PROBABILITY = 1e-7
 """A lone probability is kept this far from 0 and 1; float32 has hardly any values nearer to 1."""
 
@@ -63,7 +66,7 @@ def class_count(outputs: Float[np.ndarray, "samples columns"]) -> int:
 
 def class_score(
     outputs: Float[np.ndarray, "samples columns"],
-    target: int | tuple[int, int],
+    target: Target,
     scale: Scale = "log_odds",
     meaning: Meaning | None = None,
 ) -> Float[np.ndarray, " samples"]:
@@ -71,10 +74,12 @@ def class_score(
 
     Args:
         outputs: What the network returned. One column is a binary classifier: the score of class 1.
-        target: Index of the class; a pair of classes gives the score of the first minus that of
-            the second.
-        scale: ``"log_odds"``: the log-odds of the class against all others, in nats.
-            ``"raw"``: the output itself, as the published method uses it.
+        target: Index of the class, or a pair of two for a contrast: how strongly it speaks for
+            the first rather than for the second.
+        scale: ``"log_odds"``: the log-odds of the class against all others, in nats; of a pair, of
+            the first against the second alone, whatever the other classes have.
+            ``"raw"``: the output itself, as the published method uses it; of a pair, the first
+            minus the second.
         meaning: Whether the outputs are logits or probabilities, where it is known; None to tell
             it from these values.
 
@@ -84,16 +89,13 @@ def class_score(
     Raises:
         SettingsError: `target` is not a class of these outputs, or `scale` is unknown.
     """
-    if isinstance(target, tuple):
-        if len(target) != 2 or target[0] == target[1]:
-            raise SettingsError(f"target is {target!r}. Pass one class or two different ones.")
-        first, second = (class_score(outputs, t, scale, meaning) for t in target)
-        return np.asarray(first - second)
-    _check_target(target, class_count(outputs))
+    check_target(target, class_count(outputs))
     if scale not in ("log_odds", "raw"):
         raise SettingsError(f"scale is {scale!r}. {near_names(str(scale), ('log_odds', 'raw'))}")
     values = outputs.astype(np.float64)
     meaning = "logits" if scale == "raw" else meaning or meaning_of(outputs)
+    if isinstance(target, tuple):
+        return _contrast(values, target, meaning)
     if values.shape[1] == 1:
         score = values[:, 0] if meaning == "logits" else _log_odds(values[:, 0])
         return score if target == 1 else -score
@@ -115,7 +117,48 @@ def _log_odds(probability: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
-def _check_target(target: object, classes: int) -> None:
+def _contrast(
+    values: Float[np.ndarray, "samples columns"], pair: tuple[int, int], meaning: Meaning
+) -> Float[np.ndarray, " samples"]:
+    """The log-odds of one class against another; of logits, their difference."""
+    first, second = pair
+    if values.shape[1] == 1:
+        # A lone column is the difference of its two classes already.
+        score = values[:, 0] if meaning == "logits" else _log_odds(values[:, 0])
+        return np.asarray(score if first == 1 else -score)
+    if meaning == "logits":
+        return np.asarray(values[:, first] - values[:, second])
+    if meaning == "softmax":
+        logs = np.log(np.maximum(values[:, list(pair)], _TINY))
+        return np.asarray(logs[:, 0] - logs[:, 1])
+    return np.asarray(_log_odds(values[:, first]) - _log_odds(values[:, second]))
+
+
+def predicted_as(target: Target) -> int:
+    """The class whose predictions are explained: of a contrast, the first."""
+    return int(target[0] if isinstance(target, tuple) else target)
+
+
+def check_target(target: object, classes: int) -> None:
+    """Refuse what is no class, and no pair of different classes.
+
+    Args:
+        target: As in `class_score`.
+        classes: How many there are.
+
+    Raises:
+        SettingsError: as said.
+    """
+    if isinstance(target, tuple):
+        if len(target) != 2 or target[0] == target[1]:
+            raise SettingsError(f"target is {target!r}. Pass one class or two different ones.")
+        for one in target:
+            _check_class(one, classes)
+    else:
+        _check_class(target, classes)
+
+
+def _check_class(target: object, classes: int) -> None:
     whole = isinstance(target, int | np.integer) and not isinstance(target, bool)
     if not whole or not 0 <= int(target) < classes:  # type: ignore[call-overload]
         raise SettingsError(

@@ -16,7 +16,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from neucept.activations.batches import check_ids, check_labels, one_line
 from neucept.activations.neurons import Layout
-from neucept.activations.outputs import Scale, class_count, class_score, predictions_of
+from neucept.activations.outputs import Scale, Target, class_count, class_score, predictions_of
 from neucept.activations.writer import (
     FORMAT,
     VERSION,
@@ -246,12 +246,12 @@ class Activations:
         return values.astype(np.float32, copy=False)
 
     def class_score(
-        self, target: int | tuple[int, int], scale: Scale = "log_odds"
+        self, target: Target, scale: Scale = "log_odds"
     ) -> Float[np.ndarray, " samples"]:
         """How strongly the network speaks for a class, per sample.
 
         Args:
-            target: Index of the class; of a pair, the first minus the second.
+            target: Index of the class; of a pair, the first rather than the second.
             scale: ``"log_odds"`` (nats) or ``"raw"``.
 
         Raises:

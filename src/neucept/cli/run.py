@@ -26,6 +26,7 @@ def fill_from_study_file(
     from neucept.sources import read_study_file
 
     _refuse_rounding(arguments)
+    _find_study_file(arguments)
     named = next(a for a in arguments if a.field_info.name == "study_file").tokens
     if named:
         known = [field.name for field in fields(StudySettings)]
@@ -41,21 +42,31 @@ def _refuse_rounding(arguments: ArgumentCollection) -> None:
     # cyclopts would make 2 of 1.5 without a word.
     for argument in arguments:
         for token in argument.tokens:
-            if int in (argument.hint, *get_args(argument.hint)) and "." in token.value:
+            hints = (argument.hint, *get_args(argument.hint))
+            if int in hints and str not in hints and "." in token.value:
                 raise SettingsError(f"{argument.name} is {token.value}. Pass a whole number.")
 
 
+def _find_study_file(arguments: ArgumentCollection) -> None:
+    # --target takes one class or two, so in "--target dog study.toml" the file comes to it.
+    target, file = (
+        next(a for a in arguments if a.field_info.name == name) for name in ("target", "study_file")
+    )
+    if len(target.tokens) > 1 and target.tokens[-1].value.endswith(".toml") and not file.tokens:
+        file.append(target.tokens.pop())
+
+
 def _as_flags(said: StudyFile) -> dict[str, Any]:
-    target = said.target
-    if said.classes is not None and not isinstance(target, str):
+    target = said.target if isinstance(said.target, tuple) else (said.target,)
+    if said.classes is not None:
         # A flag is text, where a class name goes before an index.
-        target = said.classes[target]
+        target = tuple(c if isinstance(c, str) else said.classes[c] for c in target)
     flags = {
         "model": said.model,
         "weights": said.weights,
         "data": said.data,
         "classes": said.classes and list(said.classes),
-        "target": target,
+        "target": [str(one) for one in target],
         "to": said.to,
         **said.settings,
     }
@@ -88,7 +99,7 @@ def study(
     weights: Path | None = None,
     data: str | None = None,
     classes: tuple[str, ...] | None = None,
-    target: str | None = None,
+    target: tuple[str, ...] | None = None,
     to: Path = Path("study"),
     images: bool = True,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
@@ -104,24 +115,25 @@ def study(
         weights: Its weights, as torch.save(model.state_dict(), path) writes them.
         data: The data factory, in the same form as the network's.
         classes: The class names, in the order of the network's outputs.
-        target: The class to study, by name or index.
+        target: The class to study, by name or index; two ask why the first rather than the second.
         to: The study folder.
         images: Show inputs on the page; --no-images leaves every one out.
         dry_run: Only say what would be done, and about how long it would take.
         settings: Everything else.
     """
-    model, data, target = _named(model=model, data=data, target=target)
+    model, data, asked = _named(model=model, data=data, target=target)
     from neucept.report import write_report
-    from neucept.sources import class_index, class_names, load_data, load_model
+    from neucept.sources import class_names, load_data, load_model, target_index
     from neucept.study.origin import remember_origin
     from neucept.study.run import run_study
 
+    target = asked[0] if len(asked) == 1 else asked
     if classes is not None:
-        class_index(target, classes)
+        target_index(target, classes)
     network = load_model(model, weights)
     samples = load_data(data)
     names = classes or class_names(samples)
-    index = class_index(target, names)
+    index = target_index(target, names)
     if dry_run:
         from neucept.cli.plan import show_plan
         from neucept.study.plan import plan_study
@@ -137,11 +149,11 @@ def study(
     show(finished, page)
 
 
-def _named(**needed: str | None) -> list[str]:
+def _named(**needed: Any) -> list[Any]:
     missing = [f"--{name}" for name, value in needed.items() if value is None]
     if missing:
         raise SettingsError(
             f"{', '.join(missing)} missing. Name a study file (neucept run study.toml), or pass "
             "--model, --data and --target."
         )
-    return [str(value) for value in needed.values()]
+    return list(needed.values())

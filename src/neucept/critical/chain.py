@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from neucept.activations import Activations
+from neucept.activations import Activations, Target
 from neucept.critical.core import CoreCurve
 from neucept.critical.layer import Targets, Work, distinct
+from neucept.critical.population import find_population
 from neucept.critical.record import CLASS_SCORE, EDGE_COLUMNS, KEPT_COLUMNS, NODE_COLUMNS, Critical
 from neucept.critical.settings import Search
-from neucept.errors import DataError, ModelError, SettingsError, near_names
+from neucept.errors import ModelError, SettingsError, near_names
 from neucept.knockoffs import FEWEST_PLANTED, Audit, Selection, cells_of
 from neucept.runtime import (
     Checkpoints,
@@ -35,7 +36,7 @@ from neucept.runtime import (
 @overload
 def find_critical(
     acts: Activations,
-    target: int,
+    target: Target,
     search: Search = ...,
     *,
     n_jobs: int | None = ...,
@@ -47,7 +48,7 @@ def find_critical(
 @overload
 def find_critical(
     acts: Activations,
-    target: Sequence[int],
+    target: list[int] | range,
     search: Search = ...,
     *,
     n_jobs: int | None = ...,
@@ -58,7 +59,7 @@ def find_critical(
 
 def find_critical(
     acts: Activations,
-    target: int | Sequence[int],
+    target: Target | list[int] | range,
     search: Search = Search(),  # noqa: B008 - frozen
     *,
     n_jobs: int | None = None,
@@ -69,7 +70,8 @@ def find_critical(
 
     Args:
         acts: Captured activations.
-        target: A class index, or a list of them, which then share the layers' densities.
+        target: A class index; a pair of two (a tuple) for a contrast, why the first class rather
+            than the second; or a list of classes, which then share the layers' densities.
         search: Level, route and the settings of each selection.
         n_jobs: Workers; None for one per core.
         progress: Called as ``progress(stage, done, total)``; the stage names the layer.
@@ -86,22 +88,33 @@ def find_critical(
     Source: Vu, Nguyen, Thai (2022), algorithm 1; for the promise at each step, see
         ``docs/guarantee.md``.
     """
-    for one in _classes(target):
+    classes = _classes(target)
+    for one in classes:
         acts.class_score(one, search.scale)
+    if search.samples == "near" and len(classes) > 1:
+        raise SettingsError(
+            f"target is {target!r} and samples is 'near', but one sample is predicted as one class "
+            "only. Pass that class."
+        )
     layers = _layers_to_search(acts, search)
     work = Work(acts, search, n_jobs, progress, checkpoints or Checkpoints(None))
     walk = _Walk(acts, search, layers, work)
-    if isinstance(target, int | np.integer):
-        return walk.backwards(int(target))
-    return {int(t): walk.backwards(int(t)) for t in target}
+    if isinstance(target, int | np.integer | tuple):
+        return walk.backwards(classes[0])
+    return {one: walk.backwards(one) for one in cast(list[int], classes)}
 
 
-def _classes(target: object) -> list[int]:
+def _classes(target: object) -> list[Target]:
+    """What is to be explained, one after the other: a tuple is one contrast, a list are classes."""
     several = isinstance(target, Sequence | np.ndarray) and not isinstance(target, str)
     classes: list[Any] = list(target) if several else [target]  # type: ignore[call-overload]
-    if not classes or not all(is_whole(c) for c in classes):
-        raise SettingsError(f"target is {target!r}. Pass a class index, or a list of them.")
-    return [int(c) for c in classes]
+    pair = isinstance(target, tuple)
+    if not classes or not all(is_whole(c) for c in classes) or (pair and len(classes) != 2):
+        raise SettingsError(
+            f"target is {target!r}. Pass a class index, a pair of two for a contrast, such as "
+            "(3, 5), or a list of classes."
+        )
+    return [(int(classes[0]), int(classes[1]))] if pair else [int(c) for c in classes]
 
 
 def _layers_to_search(acts: Activations, search: Search) -> tuple[str, ...]:
@@ -152,7 +165,7 @@ def audit_layers(
         return {}
     work = Work(acts, search, n_jobs, progress, checkpoints or Checkpoints(None))
     walk = _Walk(acts, search, crit.layers, work)
-    population = walk.population(crit.target)
+    population, _ = find_population(acts, crit.target, search, crit.layers)
     found = {}
     for step, layer in enumerate(reversed(crit.layers)):
         if crit.settings[layer]["tested"] <= FEWEST_PLANTED:
@@ -177,7 +190,7 @@ def rows_of(
     """
     work = Work(acts, crit.search, None, None, Checkpoints(None))
     walk = _Walk(acts, crit.search, crit.layers, work)
-    population = walk.population(crit.target)
+    population, _ = find_population(acts, crit.target, crit.search, crit.layers)
     if layer is None:
         return population
     return walk.rows(population, crit.layers[::-1].index(layer))
@@ -192,10 +205,10 @@ class _Walk:
     layers: tuple[str, ...]
     work: Work
 
-    def backwards(self, target: int) -> Critical:
+    def backwards(self, target: Target) -> Critical:
         score = self.acts.class_score(target, self.search.scale)[:, None]
-        population = self.population(target)
-        top = Targets(score, CLASS_SCORE, (-1,))
+        population, around = find_population(self.acts, target, self.search, self.layers)
+        top = Targets(score, CLASS_SCORE, (-1,), contrast=isinstance(target, tuple))
         asked, nodes, edges, kept = top, [], [], []
         messages: dict[str, str] = {}
         settings: dict[str, dict[str, Any]] = {}
@@ -232,19 +245,8 @@ class _Walk:
             messages=messages,
             settings=settings,
             kept=_joined(kept, KEPT_COLUMNS),
+            around=around,
         )
-
-    def population(self, target: int) -> Int[np.ndarray, " rows"]:
-        """The samples that a class is studied on."""
-        if self.search.samples == "all":
-            return np.arange(self.acts.n_samples)
-        rows = np.flatnonzero(self.acts.predictions == target)
-        if rows.size == 0:
-            raise DataError(
-                f"No sample is predicted as class {target}. "
-                "Use samples='all', another class, or more samples."
-            )
-        return rows
 
     def rows(
         self, population: Int[np.ndarray, " rows"], step: int
@@ -260,7 +262,7 @@ class _Walk:
             return top
         found = distinct(node)
         if not found:
-            below = "The layer below was asked about the class score instead."
+            below = f"The layer below was asked about {top.words} instead."
             messages[layer] = f"{messages[layer]} {below}".strip()
             return top
         columns = self.acts.matrix(layer)[:, list(found)].astype(np.float64)

@@ -47,12 +47,14 @@ class Targets:
     values: Float[np.ndarray, "samples targets"]
     layer: str
     neurons: tuple[int, ...]
+    contrast: bool = False
 
     @property
     def words(self) -> str:
         """For a settings table."""
         if self.layer == CLASS_SCORE:
-            return "the class score"
+            against = " against the other class" if self.contrast else ""
+            return f"the class score{against}"
         count = len(self.neurons)
         return f"the {count} critical neuron{'s' * (count != 1)} of {self.layer}"
 

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from neucept.activations import Activations, Target, predicted_as
 from neucept.critical.core import check_keep, first_to_keep
+from neucept.critical.population import Neighbourhood
 from neucept.critical.settings import Search
 from neucept.errors import ModelError, SettingsError, StorageError, near_names
 from neucept.runtime import write_bytes, writing
@@ -42,7 +44,8 @@ class Critical:
     """The critical neurons behind one class, per layer, and what connects them.
 
     Attributes:
-        target: The class that was explained.
+        target: The class that was explained; a pair for a contrast, the first rather than the
+            second.
         layers: The layers searched, in order of execution.
         search: The settings of the search.
         table: One row per neuron: layer, neuron, selected, e_value, score, frequency, note.
@@ -53,9 +56,10 @@ class Critical:
         kept: How the core of each layer grows: layer, size, neuron (the one that comes in at this
             size; -1 at size 0), kept (share of what the whole layer tells about the targets, on
             held-out rows), measured (False where `kept` is interpolated).
+        around: The samples that a local study looked at; None where it was not local.
     """
 
-    target: int
+    target: Target
     layers: tuple[str, ...]
     search: Search
     table: pd.DataFrame = field(repr=False)
@@ -63,6 +67,21 @@ class Critical:
     messages: Mapping[str, str]
     settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
     kept: pd.DataFrame = field(repr=False, default_factory=_nothing_kept)
+    around: Neighbourhood | None = None
+
+    def explained(self, acts: Activations) -> Int[np.ndarray, " samples"]:
+        """The samples whose prediction is explained; mechanisms and cuts look at these.
+
+        Args:
+            acts: The activations that were searched.
+
+        Returns:
+            Positions, ascending: of the samples predicted as the class (of a contrast, as the
+            first), and in a local study of those around the one that was named.
+        """
+        if self.around is not None:
+            return self.around.rows
+        return np.flatnonzero(acts.predictions == predicted_as(self.target))
 
     def neurons(self, layer: str) -> Int[np.ndarray, " selected"]:
         """The critical neurons of a layer.
@@ -129,6 +148,7 @@ class Critical:
             "search": asdict(self.search),
             "messages": dict(self.messages),
             "settings": {k: dict(v) for k, v in self.settings.items()},
+            "around": None if self.around is None else self.around.to_json(),
         }
         write_bytes(place / "critical.json", json.dumps(text, indent=1).encode())
 
@@ -149,7 +169,7 @@ class Critical:
             if search["layers"] is not None:
                 search["layers"] = tuple(search["layers"])
             return cls(
-                target=text["target"],
+                target=_target(text["target"]),
                 layers=tuple(text["layers"]),
                 search=Search(**search),
                 table=table,
@@ -157,8 +177,13 @@ class Critical:
                 kept=kept,
                 messages=text["messages"],
                 settings=text["settings"],
+                around=Neighbourhood.from_json(text.get("around")),
             )
         except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise StorageError(
                 f"Cannot read the critical neurons in '{place}' ({error}). Search again."
             ) from error
+
+
+def _target(said: int | list[int]) -> Target:
+    return (said[0], said[1]) if isinstance(said, list) else said

@@ -10,6 +10,9 @@ from neucept.errors import SettingsError, near_names
 from neucept.knockoffs import Asked, check_settings
 from neucept.runtime import check_seed, is_whole
 
+LEAST_NEIGHBOURS = 50
+"""Fewer samples around one are refused: no selection can be made on them."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -20,7 +23,13 @@ class Search:
         route: "chain" (the targets of a layer are the critical neurons of the layer above) or
             "direct" (the class score is the target of every layer).
         layers: Layers to search, by name; None for all that were captured.
-        samples: "all", or "predicted" for the samples predicted as the class.
+        samples: "all", "predicted" for the samples predicted as the class, or "near" for those of
+            them that are nearest to one, which makes the study local.
+        near: With samples="near": the id of that sample; where none has this id, its position.
+        neighbours: How many samples around it, itself counted, at least 50; "auto" is 1,000, or
+            ten for each neuron of the widest layer where that is more (each layer as many where
+            they are split), but at most half of those predicted alike, and down to half as many
+            where fewer links between like samples lead out of a smaller neighbourhood.
         split: Whether each layer of a chain gets rows of its own, for the stricter promise.
         sampler: Density of the knockoffs, as in `select`.
         statistic: Importance statistic, as in `select`.
@@ -45,7 +54,9 @@ class Search:
     fdr: float = 0.1
     route: Literal["chain", "direct"] = "chain"
     layers: tuple[str, ...] | None = None
-    samples: Literal["all", "predicted"] = "all"
+    samples: Literal["all", "predicted", "near"] = "all"
+    near: str | int | None = None
+    neighbours: int | Literal["auto"] = "auto"
     split: bool = False
     sampler: str = "auto"
     statistic: str = "auto"
@@ -69,13 +80,14 @@ class Search:
         """
         for name, known in (
             ("route", ("chain", "direct")),
-            ("samples", ("all", "predicted")),
+            ("samples", ("all", "predicted", "near")),
             ("aggregate", ("e_values", "frequency")),
             ("scale", ("log_odds", "raw")),
         ):
             value = getattr(self, name)
             if value not in known:
                 raise SettingsError(f"{name} is {value!r}. {near_names(str(value), known)}")
+        self._check_near()
         check_seed(self.seed)
         check_settings(self.asked, self.sampler)
         for name in ("split", "edges"):
@@ -88,6 +100,26 @@ class Search:
         layers: object = self.layers
         if layers is not None and not isinstance(layers, list | tuple):
             raise SettingsError(f"layers is {layers!r}. Pass a tuple of names, or None for all.")
+
+    def _check_near(self) -> None:
+        near: object = self.near
+        if near is not None and not (is_whole(near) or isinstance(near, str)):
+            raise SettingsError(f"near is {near!r}. Pass the id of a sample, or its position.")
+        if self.samples == "near" and near is None:
+            raise SettingsError("samples is 'near', and near is not set. Name a sample by its id.")
+        count: object = self.neighbours
+        auto = isinstance(count, str) and count == "auto"
+        if not auto and not (is_whole(count) and count >= LEAST_NEIGHBOURS):
+            raise SettingsError(
+                f"neighbours is {count!r}. Pass 'auto' or a whole number of at least "
+                f"{LEAST_NEIGHBOURS}."
+            )
+        if self.samples != "near" and not (near is None and auto):
+            name = "neighbours" if near is None else "near"
+            raise SettingsError(
+                f"{name} is {getattr(self, name)!r}, but samples is '{self.samples}'. Set samples "
+                "to 'near' for a study around one sample."
+            )
 
     @property
     def asked(self) -> Asked:

@@ -27,9 +27,11 @@ from neucept.activations import (
     Batches,
     MapBank,
     Rerun,
+    Target,
     class_score,
     evaluation_mode,
     meaning_of,
+    predicted_as,
     predictions_of,
     set_neurons,
 )
@@ -53,17 +55,19 @@ class Ablation:
         layer: The layer whose neurons were cut.
         mode: How.
         keep: Whether the k first neurons were the only ones kept, instead of the ones cut.
-        target: The class.
+        target: The class; of a contrast the pair.
         samples: Positions of the samples it was measured on, all predicted as the target.
         table: One row per curve point: order ("critical", "given" or "random"), repeat (0 for
             the first two), k, share (k over the layer's neurons), unchanged (share of samples that
-            are still predicted as the target), probability (mean probability of the target).
+            are still predicted as the target), probability (mean probability of the target). Of a
+            contrast both look at its two classes alone: the share of samples in which the first
+            still stands above the second, and the probability of the first against the second.
     """
 
     layer: str
     mode: str
     keep: bool
-    target: int
+    target: Target
     samples: Int[np.ndarray, " samples"] = field(repr=False)
     table: pd.DataFrame = field(repr=False)
 
@@ -110,7 +114,8 @@ def ablate(
         order: "critical" (the selected neurons, most evidence first, then the others by score), or
             neuron indices of your own.
         keep: False cuts the first k neurons; True keeps only them and cuts all others.
-        samples: Samples at most, drawn from those predicted as the target.
+        samples: Samples at most, drawn from those whose prediction `crit` explains: all that are
+            predicted as the target, and after a local search those around its sample.
         steps: Sizes k to try between 0 and all neurons.
         random_orders: Random orders to compare with.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -128,7 +133,7 @@ def ablate(
     numbers = {"samples": samples, "steps": steps, "random_orders": random_orders}
     _check(acts, layer, mode, numbers)
     check_seed(seed)
-    rows = _chosen_rows(acts, crit.target, samples, seed)
+    rows = _chosen_rows(acts, crit, samples, seed)
     neurons = acts.n_neurons(layer)
     ranked = critical_order(crit, layer) if _is_critical(order) else order
     name = "critical" if _is_critical(order) else "given"
@@ -176,7 +181,7 @@ class Cut:
         model: nn.Module,
         data: Any,
         acts: Activations,
-        target: int,
+        target: Target,
         layer: str,
         mode: str,
         rows: Int[np.ndarray, " samples"],
@@ -230,9 +235,13 @@ class Cut:
         """Share still predicted as the target, and its mean probability, with neurons cut."""
         # With nothing cut, the outputs that chose the samples: again they may round otherwise.
         outputs = torch.cat(self._run(cut)).numpy() if len(cut) else self.uncut
-        unchanged = np.mean(predictions_of(outputs, self.meaning) == self.target)
         score = class_score(outputs, self.target, meaning=self.meaning)
-        return float(unchanged), float(np.mean(expit(score)))
+        as_before = (
+            score > 0
+            if isinstance(self.target, tuple)
+            else predictions_of(outputs, self.meaning) == self.target
+        )
+        return float(np.mean(as_before)), float(np.mean(expit(score)))
 
     def _run(self, cut: Int[np.ndarray, " cut"]) -> list[Float[Tensor, "samples classes"]]:
         drawn = None if self.sampler is None else self._drawn(self.sampler, cut)
@@ -295,11 +304,13 @@ def _check(acts: Activations, layer: str, mode: str, numbers: dict[str, int]) ->
 
 
 def _chosen_rows(
-    acts: Activations, target: int, samples: int, seed: int
+    acts: Activations, crit: Critical, samples: int, seed: int
 ) -> Int[np.ndarray, " samples"]:
-    rows = np.flatnonzero(acts.predictions == target)
+    rows = crit.explained(acts)
     if not len(rows):
-        raise DataError(f"No sample is predicted as class {target}. Choose another class.")
+        raise DataError(
+            f"No sample is predicted as class {predicted_as(crit.target)}. Choose another class."
+        )
     return np.sort(generator(seed, "ablation samples").permutation(rows)[:samples])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Int
 from threadpoolctl import threadpool_limits
 
-from neucept.activations import Activations
+from neucept.activations import Activations, predicted_as
 from neucept.critical import Critical
 from neucept.errors import DataError, SettingsError, near_names
 from neucept.mechanisms.assigner import Fitted, fit_assigner
@@ -90,7 +90,8 @@ def discover_mechanisms(
 
     Args:
         acts: Activations of the samples.
-        crit: The critical neurons of the class.
+        crit: The critical neurons of the class. Samples are those predicted as it (of a contrast,
+            as the first class); after a local search, those around the sample that it named.
         n_mechanisms: A number to impose; "auto" to find it.
         max_mechanisms: The largest number considered.
         layers: Layers to take together; None tries each layer by itself, and the one whose
@@ -118,8 +119,8 @@ def discover_mechanisms(
     """
     asked = _check(n_mechanisms, max_mechanisms, method, layers, neurons)
     check_seed(seed)
-    samples = _predicted(acts, crit.target, asked)
-    together = check_together(groups, acts.n_samples, samples, crit.target)
+    samples = _explained(acts, crit, asked)
+    together = check_together(groups, acts.n_samples, samples, predicted_as(crit.target))
     room = len(samples) // SAMPLES_EACH
     # Fits of a few more groups than asked for, merged, help the asked ones out of poor optima.
     most = min(max_mechanisms, room) if asked is None else min(asked + BEYOND, max(asked, room))
@@ -141,7 +142,8 @@ def discover_mechanisms(
         if not spaces:
             return _nothing(acts, crit, samples, together, method, settings)
         surveys = _surveys(spaces, most, method, seed, asked, together, n_jobs, progress)
-        return _describe(acts, crit.target, samples, together, surveys, method, settings)
+        target = predicted_as(crit.target)
+        return _describe(acts, target, samples, together, surveys, method, settings)
 
 
 def _check(
@@ -166,11 +168,16 @@ def _check(
     return int(n_mechanisms) if isinstance(n_mechanisms, int | np.integer) else None
 
 
-def _predicted(acts: Activations, target: int, asked: int | None) -> Int[np.ndarray, " samples"]:
-    samples = np.flatnonzero(acts.predictions == target)
+def _explained(acts: Activations, crit: Critical, asked: int | None) -> Int[np.ndarray, " samples"]:
+    samples, target = crit.explained(acts), predicted_as(crit.target)
     needed = max(FEWEST_SAMPLES, SAMPLES_EACH * (asked or 1))
     if len(samples) >= needed:
         return samples
+    if crit.around is not None:
+        raise DataError(
+            f"{len(samples)} samples around sample '{crit.around.id}' were studied; mechanisms "
+            f"need at least {needed}. Search again with more neighbours."
+        )
     classes, counts = np.unique(acts.predictions, return_counts=True)
     often = np.argsort(-counts, kind="stable")[:5]
     shown = ", ".join(f"{classes[i]} ({counts[i]})" for i in often)
@@ -364,7 +371,7 @@ def _nothing(
         else "No layer has a critical neuron"
     )
     return Mechanisms(
-        target=crit.target,
+        target=predicted_as(crit.target),
         layers=(),
         method=method,
         samples=samples,

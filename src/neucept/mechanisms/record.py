@@ -38,7 +38,7 @@ class Mechanisms:
     """The mechanisms behind one predicted class; 0 is the largest.
 
     Attributes:
-        target: The class that the samples are predicted as.
+        target: The class that the samples are predicted as; of a contrast, the first.
         layers: The layers whose core or critical neurons told the mechanisms apart.
         method: "mixture" or "kmeans".
         samples: Positions of the samples; the arrays below have one row for each.

@@ -15,7 +15,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "Class score",
-        "How strongly the network favours the class: its log-odds against all other classes.",
+        "How strongly the network favours the class: its log-odds against all other classes; in a "
+        "contrast, against the one other class.",
     ),
     (
         "Confidence",

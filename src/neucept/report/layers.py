@@ -270,6 +270,6 @@ def _cut_sentence(subject: Subject, curves: Curves, step: Any, several: bool) ->
         judged = "Random neurons do more."
     return (
         f"{doing} the {counted(int(step.k), 'neuron')} with most evidence{how} leaves "
-        f"{percent(step.critical)} of the samples predicted “{subject.target}”; as many at random "
-        f"leave {chance(step)}. {judged}"
+        f"{percent(step.critical)} of the samples predicted {subject.predicted()}; as many at "
+        f"random leave {chance(step)}. {judged}"
     )

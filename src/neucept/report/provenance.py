@@ -33,14 +33,21 @@ def provenance(subject: Subject) -> tuple[tuple[str, Rows], ...]:
 def _study(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     target = info["target"]
     yield "name", plain(str(info.get("name", "")))
-    yield "class", f"{plain(str(target['name']))} (index {target['index']})"
+    against, around = target.get("against"), info.get("near")
+    yield "class", _class(target) + (f" rather than {_class(against)}" if against else "")
     yield (
         "samples",
         f"{int(info['n_samples']):,} ({int(info['n_predicted']):,} predicted so)",
     )
+    if around:
+        yield "around", f"{plain(str(around['id']))} ({int(around['samples']):,} nearest)"
     yield "method", plain(str(info["mechanisms"].get("method") or "none"))
     yield "made", plain(str(info.get("created", "")))
     yield "machine", plain(str(info.get("machine", "")))
+
+
+def _class(named: Mapping[str, Any]) -> str:
+    return f"{plain(str(named['name']))} (index {named['index']})"
 
 
 def _rows(values: Mapping[str, Any] | None) -> Rows:

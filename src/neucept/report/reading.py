@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
-from neucept.report.words import known, plain
+from neucept.report.words import known, plain, shorten
 
 BORDERLINE = 0.8
 """A sample is borderline when its membership in its own mechanism is below this."""
@@ -81,6 +81,27 @@ class Subject:
     def target(self) -> str:
         """The class that was studied, as a reader names it."""
         return plain(str(self.info["target"]["name"]))
+
+    @property
+    def against(self) -> str:
+        """The class that it is set against, in a contrast; "" in another study."""
+        other = self.info["target"].get("against")
+        return plain(str(other["name"])) if other else ""
+
+    @property
+    def around(self) -> Mapping[str, Any] | None:
+        """What ``study.json`` says of the sample that a local study looks around; else None."""
+        return self.info.get("near")
+
+    def predicted(self, most: int = 80) -> str:
+        """How cuts are judged: the class in quotes, or “cat” rather than “dog”."""
+        own = f"“{shorten(self.target, most)}”"
+        return f"{own} rather than “{shorten(self.against, most)}”" if self.against else own
+
+    @property
+    def score(self) -> str:
+        """What the top layer is asked about: the score of a class, or of one against another."""
+        return f"score of {self.target}" + (f" against {self.against}" if self.against else "")
 
     def class_name(self, index: int) -> str:
         """The name of a class; its number when it has none; empty when it is not known (-1)."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from neucept.report.charts.figure import mechanism_colour
 from neucept.report.reading import BORDERLINE, Subject, found_words, optional, records
@@ -94,7 +95,7 @@ def summary(subject: Subject) -> Summary:
     """The first screen of a study."""
     return Summary(
         byline=_byline(subject),
-        question=f"Is “{subject.target}” always predicted for the same reason?",
+        question=_question(subject),
         answer=_answer(subject),
         how_sure=_how_sure(subject),
         tiles=tuple(_tiles(subject)),
@@ -105,6 +106,15 @@ def summary(subject: Subject) -> Summary:
         audited=audited(subject),
         remarks=tuple(_remarks(subject)),
     )
+
+
+def _question(subject: Subject) -> str:
+    rather = f" rather than “{subject.against}”" if subject.against else ""
+    text = f"Is “{subject.target}” always predicted{rather} for the same reason?"
+    if subject.around is None:
+        return text
+    sample = shorten(plain(str(subject.around["id"])), 40)
+    return f"Around “{sample}”: {text[0].lower()}{text[1:]}"
 
 
 def layer_anchor(subject: Subject, layer: str) -> str:
@@ -174,7 +184,11 @@ def _tiles(subject: Subject) -> Iterator[Tile]:
     yield _neurons(subject)
     predicted = int(info["n_predicted"])
     called = f"predicted “{shorten(subject.target, 24)}”"
-    yield Tile(f"{predicted:,}", "samples", f"{called}, of {int(info['n_samples']):,}")
+    if subject.around is None:
+        yield Tile(f"{predicted:,}", "samples", f"{called}, of {int(info['n_samples']):,}")
+    else:
+        studied = f"{int(subject.around['samples']):,}"
+        yield Tile(studied, "samples", f"nearest to one, of {predicted:,} {called}")
     accuracy = optional(info.get("accuracy"))
     if accuracy is None:
         yield Tile("unknown", "accuracy", "the samples have no labels")
@@ -297,6 +311,8 @@ def _layers(names: list[str]) -> str:
 
 def _remarks(subject: Subject) -> Iterator[str]:
     table = subject.study.mechanisms
+    if subject.around is not None:
+        yield _local(subject.around)
     if len(table) > 1:
         yield from _less_right(subject)
         unsure = [letter(int(r.mechanism)) for r in records(table) if r.stability < 0.6]
@@ -317,6 +333,16 @@ def _remarks(subject: Subject) -> Iterator[str]:
     if empty:
         names = listed([shorten(plain(str(entry["name"])), 40) for entry in empty])
         yield f"No neuron reached the level in {names}; the section on layers says why."
+
+
+def _local(around: Mapping[str, Any]) -> str:
+    samples = counted(int(around["samples"]), "sample")
+    message = plain(str(around.get("message") or ""))
+    return (
+        f"This study is about the {samples} nearest to “{shorten(plain(str(around['id'])), 40)}” "
+        f"alone. They vary {percent(float(around['spread']))} as much as all that are predicted "
+        f"alike. {message}"
+    ).strip()
 
 
 def _unspecific(subject: Subject) -> Iterator[str]:

@@ -32,8 +32,8 @@ class StudyFile:
     """The model factory, ``file.py:name`` or ``package.module:name``."""
     data: str
     """The data factory, in the same form."""
-    target: str | int
-    """The class to study, by name or index."""
+    target: str | int | tuple[str | int, ...]
+    """The class to study, by name or index; two for a contrast."""
     to: Path
     """The study folder."""
     weights: Path | None = None
@@ -108,6 +108,39 @@ def class_index(target: str | int, classes: Sequence[str] | None) -> int:
         most = "" if classes is None else f" to {len(classes) - 1}"
         raise SettingsError(f"The target is class {index}. Class indices run from 0{most}.")
     return index
+
+
+def target_index(
+    target: str | int | tuple[str | int, ...] | list[str | int], classes: Sequence[str] | None
+) -> int | tuple[int, int]:
+    """The index of a class, or the two of a contrast, that were named or numbered.
+
+    Args:
+        target: A class as `class_index` takes it, or a tuple of two: the first rather than the
+            second.
+        classes: As in `class_index`.
+
+    Returns:
+        The index or the pair.
+
+    Raises:
+        SettingsError: there is no such class, the two are one, or it is neither a class nor a
+            pair.
+    """
+    if not isinstance(target, tuple | list):
+        return class_index(target, classes)
+    if isinstance(target, list) or len(target) != 2:
+        raise SettingsError(
+            f"The target is {target!r}. Pass one class, or a pair (tuple) of two for a contrast: "
+            "why the first rather than the second."
+        )
+    first, second = (class_index(one, classes) for one in target)
+    if first == second:
+        raise SettingsError(
+            f"The target names the class '{target[0]}' twice. A contrast needs two different "
+            "classes."
+        )
+    return first, second
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -195,16 +228,21 @@ def _classes(section: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _target(section: Mapping[str, Any], classes: tuple[str, ...] | None, path: Path) -> str | int:
+def _target(
+    section: Mapping[str, Any], classes: tuple[str, ...] | None, path: Path
+) -> str | int | tuple[str | int, ...]:
     target = section.get("target")
     if target is None:
         raise SettingsError(
             f"'{path}' has no 'target' in [study]. Add the class to study, by name or index."
         )
-    if isinstance(target, bool) or not isinstance(target, str | int):
+    named = target if isinstance(target, list) and len(target) == 2 else [target]
+    if any(isinstance(one, bool) or not isinstance(one, str | int) for one in named):
         raise SettingsError(
-            f"'{path}' has target = {target!r} in [study]. Write one class, by name or index."
+            f"'{path}' has target = {target!r} in [study]. Write one class, by name or index, or "
+            "two for a contrast."
         )
-    if classes is not None or isinstance(target, int):
-        class_index(target, classes)
-    return target
+    said = tuple(named) if isinstance(target, list) else target
+    if classes is not None or all(isinstance(one, int) for one in named):
+        target_index(said, classes)
+    return said

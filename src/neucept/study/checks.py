@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from neucept.activations import Activations
+from neucept.activations import Activations, Target, predicted_as
 from neucept.errors import DataError, SettingsError
 
 FEWEST_SAMPLES = 30
@@ -16,7 +16,7 @@ FEWEST_SAMPLES = 30
 
 def check_samples(
     acts: Activations,
-    target: int,
+    target: Target,
     classes: Sequence[str] | None = None,
     known: Sequence[int] | None = None,
     *,
@@ -26,7 +26,7 @@ def check_samples(
 
     Args:
         acts: What was recorded.
-        target: Index of the class studied, at least 0.
+        target: Index of the class studied, at least 0; two for a contrast.
         classes: Names of the classes.
         known: Sub-classes known from elsewhere.
         whole: Whether these are all samples, so that it can be told if too few are of the class.
@@ -41,10 +41,11 @@ def check_samples(
             f"known has {len(known)} entries for {acts.n_samples} samples. Pass one for each."
         )
     width = acts.n_classes
-    if target >= width:
-        raise SettingsError(
-            f"target is {target}, but the network has {width} classes. Pass 0 to {width - 1}."
-        )
+    for one in target if isinstance(target, tuple) else (target,):
+        if one >= width:
+            raise SettingsError(
+                f"target is {one}, but the network has {width} classes. Pass 0 to {width - 1}."
+            )
     if classes is not None and len(classes) != width:
         raise SettingsError(
             f"{len(classes)} class names were given for {width} classes. Pass one for each, in "
@@ -53,7 +54,9 @@ def check_samples(
     if acts.labels is not None:
         _check_labels(acts.labels, acts.ids, width)
     if whole:
-        check_predicted(np.bincount(acts.predictions, minlength=width), target, classes)
+        check_predicted(
+            np.bincount(acts.predictions, minlength=width), predicted_as(target), classes
+        )
 
 
 def _check_labels(labels: Int[np.ndarray, " samples"], ids: Sequence[str], width: int) -> None:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from neucept.activations import Activations
+from neucept.activations import Activations, Target, predicted_as
 from neucept.critical import CLASS_SCORE, Critical
 from neucept.mechanisms import Mechanisms
+
+
+def target_entry(target: Target, classes: Sequence[str] | None) -> dict[str, Any]:
+    """What ``study.json`` says of the target: the class and, of a contrast, the one against it."""
+
+    def named(index: int) -> dict[str, Any]:
+        return {"index": index, "name": str(classes[index]) if classes else f"class {index}"}
+
+    against = named(target[1]) if isinstance(target, tuple) else None
+    return {**named(predicted_as(target)), "against": against}
+
+
+def near_entry(crit: Critical) -> dict[str, Any] | None:
+    """What ``study.json`` says of a local study; None of another."""
+    around = crit.around
+    if around is None:
+        return None
+    said = ("position", "id", "predicted", "spread", "message")
+    return {**{name: getattr(around, name) for name in said}, "samples": len(around.rows)}
 
 
 def mechanism_tables(mech: Mechanisms) -> dict[str, pd.DataFrame]:
@@ -28,7 +48,7 @@ def mechanism_tables(mech: Mechanisms) -> dict[str, pd.DataFrame]:
 
 
 def sample_table(acts: Activations, mech: Mechanisms) -> pd.DataFrame:
-    """One row per sample that is predicted as the target."""
+    """One row per sample that was grouped: those predicted as the target, or some of them."""
     rows = mech.samples
     known = np.full(len(rows), -1) if acts.labels is None else acts.labels[rows]
     return pd.DataFrame(
@@ -92,9 +112,7 @@ def promise(crit: Critical, layer: str) -> str:
     """What is promised about the neurons named in one layer, in one sentence."""
     level = f"{100 * crit.search.fdr:g} %"
     above = crit.settings[layer]["target_layer"]
-    if above == CLASS_SCORE:
-        silent = "it says nothing more about the class score"
-    elif crit.search.split:
+    if above == CLASS_SCORE or crit.search.split:
         silent = f"it says nothing more about {crit.settings[layer]['target']}"
     else:
         silent = f"it says nothing more about any neuron of {above}"

@@ -14,6 +14,7 @@ from neucept.activations import (
     Activations,
     Batch,
     Batches,
+    Target,
     evaluation_mode,
     forward,
     weighted_layers,
@@ -32,13 +33,13 @@ TOLERANCE = 1e-2
 """Outputs that differ by more, in units of the largest plus one, come from other computations."""
 
 
-def identity_of(model: nn.Module, batches: Batches, target: int) -> dict[str, str]:
+def identity_of(model: nn.Module, batches: Batches, target: Target) -> dict[str, str]:
     """What the study folder must have been made for.
 
     Args:
         model: The network; its structure and every tensor of its state count.
         batches: The samples; their content, labels and ids count.
-        target: The class.
+        target: The class, or the two of a contrast.
 
     Returns:
         Digests by the word that an error uses for them.
@@ -49,7 +50,9 @@ def identity_of(model: nn.Module, batches: Batches, target: int) -> dict[str, st
     return {
         "network": network_digest(model),
         "set of samples": seen.name(),
-        "class": str(target),
+        "class": " rather than ".join(map(str, target))
+        if isinstance(target, tuple)
+        else str(target),
     }
 
 

@@ -8,7 +8,7 @@ the floor takes) is taken as studies usually have it, so that the sum is an esti
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -20,10 +20,18 @@ import torch
 from jaxtyping import Int
 from torch import nn
 
-from neucept.activations import Activations, Batches, capture, random_state_kept
+from neucept.activations import (
+    Activations,
+    Batches,
+    Target,
+    capture,
+    predicted_as,
+    random_state_kept,
+)
+from neucept.critical.population import wanted
 from neucept.errors import DataError
 from neucept.runtime import Progress
-from neucept.sources import class_index
+from neucept.sources import target_index
 from neucept.study.checks import check_predicted, check_samples
 from neucept.study.identity import check_repeatable, layers_to_capture
 from neucept.study.probes import Rows, Share
@@ -62,7 +70,7 @@ class Plan:
 def plan_study(
     model: nn.Module,
     data: Any,
-    target: int | str,
+    target: int | str | tuple[int | str, int | str],
     settings: StudySettings = StudySettings(),  # noqa: B008 - frozen
     *,
     classes: Sequence[str] | None = None,
@@ -85,7 +93,7 @@ def plan_study(
     Raises:
         InputError: its subclasses say what is wrong with the network, data or settings.
     """
-    index = class_index(target, classes)
+    index: Target = target_index(target, classes)
     batches = Batches(data, settings.batch_size)
     check_repeatable(model, batches, settings.device)
     layers = layers_to_capture(model, data, settings)
@@ -97,12 +105,16 @@ def plan_study(
     acts, each = some.recorded(model, layers, settings)
     check_samples(acts, index, classes, whole=False)
     counts = np.bincount(acts.predictions, minlength=acts.n_classes) * some.share.all_times
-    check_predicted(np.round(counts).astype(int), index, classes)
+    check_predicted(np.round(counts).astype(int), predicted_as(index), classes)
     told("plan", 1, steps)
-    members = round(float(counts[index]))
+    members = round(float(counts[predicted_as(index)]))
     searched = list(acts.layers)[::-1]
+    if settings.samples == "near":
+        members = _around(settings, acts, members)
     chain = settings.route == "chain"
-    rows = Rows(settings, some.share.of(len(searched) if chain and settings.split else 1), workers)
+    tested = some.share.samples if settings.samples == "all" else members
+    parts = len(searched) if chain and settings.split else 1
+    rows = Rows(settings, replace(some.share, samples=tested, parts=parts), workers)
     table, above = [_captured(acts, some, each)], 1
     for number, layer in enumerate(searched):
         if number == 0:
@@ -119,6 +131,12 @@ def plan_study(
     told("plan", steps, steps)
     frame = pd.DataFrame(table, columns=list(COLUMNS))
     return Plan(frame.fillna({"layer": "", "memory": 0.0}))
+
+
+def _around(settings: StudySettings, acts: Activations, predicted: int) -> int:
+    """How many samples a study around one will look at; which they are is not known yet."""
+    neurons = max(acts.n_neurons(layer) for layer in acts.layers)
+    return min(wanted(settings.search, neurons, len(acts.layers), predicted), predicted)
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,30 @@ import pandas as pd
 import torch
 from torch import nn
 
-from neucept.activations import Activations, Batches, capture, random_state_kept
+from neucept.activations import (
+    Activations,
+    Batches,
+    Target,
+    capture,
+    predicted_as,
+    random_state_kept,
+)
 from neucept.critical import Critical, find_critical
+from neucept.critical.population import check_near
 from neucept.errors import DataError
 from neucept.evaluation import ablate, agreement
 from neucept.mechanisms import Mechanisms, discover_mechanisms
 from neucept.runtime import Checkpoints, Progress, digest, read_arrays, write_arrays
-from neucept.sources import class_index
+from neucept.sources import target_index
 from neucept.study.auditing import with_audits
 from neucept.study.checks import check_samples
-from neucept.study.evidence import layer_entries, mechanism_tables, sample_table
+from neucept.study.evidence import (
+    layer_entries,
+    mechanism_tables,
+    near_entry,
+    sample_table,
+    target_entry,
+)
 from neucept.study.folder import CRITICAL, Study, Workplace
 from neucept.study.identity import (
     check_repeatable,
@@ -41,7 +55,7 @@ from neucept.study.settings import StudySettings
 def run_study(
     model: nn.Module,
     data: Any,
-    target: int | str,
+    target: int | str | tuple[int | str, int | str],
     to: Path | str,
     settings: StudySettings = StudySettings(),  # noqa: B008 - frozen
     *,
@@ -55,7 +69,8 @@ def run_study(
     Args:
         model: The trained network; left exactly as it was found.
         data: A Dataset, DataLoader, tensor or re-iterable of batches, of inputs or (input, label).
-        target: Index or name of the class whose predictions are studied.
+        target: Index or name of the class whose predictions are studied; a pair of two for a
+            contrast: why the first, of which the samples are, rather than the second.
         to: The study folder. A study that was cut short there is resumed; one that is finished is
             brought up to date with the settings; one of another network, data or class is
             refused.
@@ -78,13 +93,14 @@ def run_study(
             "again for every stage. Pass a Dataset, a DataLoader, a tensor or a list of batches."
         )
     batches = Batches(data, settings.batch_size)
-    index = class_index(target, classes)
+    index: Target = target_index(target, classes)
     check_repeatable(model, batches, settings.device)
     place = Workplace(Path(to), identity_of(model, batches, index))
     try:
         run = _Run(model, data, batches, index, settings, place, progress)
         acts = run.capture()
         check_samples(acts, index, classes, known)
+        check_near(acts, index, settings.search, acts.layers)
         place.accept()
         crit = run.critical(acts)
         mech = run.mechanisms(acts, crit)
@@ -97,7 +113,8 @@ def run_study(
         place.save(
             finished=True,
             name=name or type(model).__name__,
-            target={"index": index, "name": str(classes[index]) if classes else f"class {index}"},
+            target=target_entry(index, classes),
+            near=near_entry(crit),
             classes=None if classes is None else [str(c) for c in classes],
             layers=with_audits(layer_entries(acts, crit), audits),
             mechanisms=_mechanisms_entry(mech, known),
@@ -116,7 +133,7 @@ class _Run:
     model: nn.Module
     data: Any
     batches: Batches
-    target: int
+    target: Target
     settings: StudySettings
     place: Workplace
     progress: Progress | None
@@ -319,7 +336,7 @@ def _mechanisms_entry(mech: Mechanisms, known: Sequence[int] | None) -> dict[str
 
 
 def _provenance(
-    model: nn.Module, acts: Activations, target: int, settings: StudySettings
+    model: nn.Module, acts: Activations, target: Target, settings: StudySettings
 ) -> dict[str, Any]:
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "zarr")
     labelled = acts.labels is not None
@@ -329,7 +346,7 @@ def _provenance(
         "machine": f"{platform.system()} {platform.machine()}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "n_samples": acts.n_samples,
-        "n_predicted": int(np.sum(acts.predictions == target)),
+        "n_predicted": int(np.sum(acts.predictions == predicted_as(target))),
         "accuracy": float(np.mean(acts.predictions == acts.labels)) if labelled else None,
         "settings": {
             k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()

@@ -20,6 +20,9 @@ class StudySettings:
         layers: Layers to study, by dotted name; None for all but the one that gives the output.
         fdr: Share of wrong neurons accepted among those named, per layer, in (0, 1).
         route: "chain" asks each layer about the critical neurons above; "direct" about the class.
+        samples: Searched on "all", those "predicted" as the class, or of these those "near" one.
+        near: The sample around which a local study looks: its id, or else its position.
+        neighbours: Samples of a local study, or "auto".
         split: Whether each layer of a chain gets samples of its own, for the stricter promise.
         pool: How a channel or a feature becomes one number per sample: "mean", "max" or "none".
         batch_size: Samples per forward pass.
@@ -48,6 +51,9 @@ class StudySettings:
     layers: tuple[str, ...] | None = None
     fdr: float = 0.1
     route: Literal["chain", "direct"] = "chain"
+    samples: Literal["all", "predicted", "near"] = "all"
+    near: str | int | None = None
+    neighbours: int | Literal["auto"] = "auto"
     split: bool = False
     pool: Literal["mean", "max", "none"] = "mean"
     batch_size: int = 256

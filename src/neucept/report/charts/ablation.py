@@ -70,7 +70,7 @@ def ablation(subject: Subject) -> Iterator[Figure]:
         caption = f"{who} are {WAYS.get(curves.mode, curves.mode)}."
         last = curves.steps.iloc[-1]
         description = (
-            f"{plain(curves.layer)}: share still predicted {subject.target}. At {int(last.k)} "
+            f"{plain(curves.layer)}: share still predicted {subject.predicted()}. At {int(last.k)} "
             f"neurons {percent(last.critical)}, at random {percent(last.random)}"
         )
         spec = specification(_chart(curves.keep), rows=_rows(curves))

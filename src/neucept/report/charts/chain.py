@@ -70,7 +70,7 @@ def chain(subject: Subject) -> Iterator[Figure]:
         caption += f" {counted(layout.hidden_neurons, 'neuron')} with less evidence "
         caption += "is hidden." if layout.hidden_neurons == 1 else "are hidden."
     description = (
-        f"Layered graph from the score of {subject.target} down through "
+        f"Layered graph from the {subject.score} down through "
         f"{counted(len(subject.layers), 'layer')}, {counted(len(layout.edges), 'line')} drawn"
     )
     top = {"x": layout.places[CLASS_SCORE][0], "y": 0}
@@ -78,7 +78,7 @@ def chain(subject: Subject) -> Iterator[Figure]:
         _chart(len(subject.layers)),
         lines=_lines(subject, layout),
         neurons=_neurons(subject, layout),
-        top=[{**top, "text": f"score of “{shorten(subject.target, 18)}”"}],
+        top=[{**top, "text": _top(subject)}],
         labels=_labels(subject),
     )
     yield Figure("chain", "", "", caption, description, spec)
@@ -148,9 +148,14 @@ def _pull(
 
 def _name(subject: Subject, node: Node) -> str:
     if node == CLASS_SCORE:
-        return f"score of {subject.target}"
+        return subject.score
     more = max((len(g) - 1 for g in subject.groups(node[0]) if g[0] == node[1]), default=0)
     return f"{plain(node[0])} · {node[1]}" + (f" and {more} that move with it" if more else "")
+
+
+def _top(subject: Subject) -> str:
+    against = f" against “{shorten(subject.against, 18)}”" if subject.against else ""
+    return f"score of “{shorten(subject.target, 18)}”{against}"
 
 
 def _neurons(subject: Subject, layout: Layout) -> list[dict[str, Any]]:

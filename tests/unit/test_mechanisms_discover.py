@@ -288,7 +288,8 @@ def test_whole_groups_are_resampled_and_tested() -> None:
     assert alone.n_mechanisms == 2
     assert known.n_mechanisms == 1
     gaps = [mech.choice.set_index("n").loc[2, "gap"] for mech in (alone, known)]
-    assert gaps[0] < 0.001 < 0.05 < gaps[1]
+    assert gaps[0] < 0.001
+    assert gaps[1] > 0.05
     assert known.settings["groups"] == 12
     assert np.array_equal(known.together, patient)
     for each in range(12):

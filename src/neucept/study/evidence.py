@@ -34,7 +34,7 @@ def near_entry(crit: Critical) -> dict[str, Any] | None:
 
 
 def mechanism_tables(mech: Mechanisms) -> dict[str, pd.DataFrame]:
-    """The tables ``mechanisms``, ``signature`` and ``choice``.
+    """The tables ``mechanisms``, ``signature``, ``choice`` and ``tree``.
 
     Returns:
         By name; prototypes are sample positions, written as a JSON list.
@@ -44,6 +44,7 @@ def mechanism_tables(mech: Mechanisms) -> dict[str, pd.DataFrame]:
         "mechanisms": mech.table.assign(prototypes=prototypes),
         "signature": mech.signature,
         "choice": mech.choice,
+        "tree": mech.tree,
     }
 
 
@@ -61,6 +62,8 @@ def sample_table(acts: Activations, mech: Mechanisms) -> pd.DataFrame:
             "membership": _own(mech),
             "typicality": mech.typicality,
             "stability": mech.sample_stability,
+            "order": mech.order,
+            "leaf": mech.leaves,
             "map_x": mech.map[:, 0],
             "map_y": mech.map[:, 1],
         }

@@ -234,7 +234,7 @@ class _Run:
         return Mechanisms.from_arrays(read_arrays(path))
 
     def tables(self, acts: Activations, mech: Mechanisms) -> None:
-        tables = ("mechanisms", "signature", "samples", "choice")
+        tables = ("mechanisms", "signature", "samples", "choice", "tree")
 
         def compute() -> None:
             for table, frame in mechanism_tables(mech).items():

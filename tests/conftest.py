@@ -20,6 +20,7 @@ CHECKED = (
     "activations",
     "critical.chain",
     "critical.layer",
+    "critical.population",
     "critical.record",
     "evaluation",
     *(f"knockoffs.{name}" for name in sorted(KNOCKOFFS)),

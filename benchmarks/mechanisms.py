@@ -1,0 +1,441 @@
+"""Mechanisms with a known answer: are they found, in their number, and one where there is one?
+
+(a) heads that merge known classes; (b) marks planted as a second road to a class; (c) data of a
+single group; (d) affections with a hidden grade. Beside our groups, with the number chosen by
+ourselves, stand methods that are told the number: see `mechanism_baselines.py`.
+
+    NEUCEPT_DATA=... python benchmarks/mechanisms.py [--parts merged shortcuts ...] [--minutes 100]
+
+Needs Fashion-MNIST too, from Debian's dataset-fashion-mnist or in the folder that NEUCEPT_FASHION
+names. Finished pieces stand in the JSON, so a run that was cut short goes on; ours are measured
+again when the code of `neucept.mechanisms` has changed. Activations and critical neurons are kept
+in ``benchmarks/cache/mechanisms``.
+
+Writes ``benchmarks/results/mechanisms.json`` and ``docs/benchmarks/mechanisms.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from machine import machine
+from mechanism_baselines import all_groupings, by_input, orders, published_order
+from mechanism_images import affected, chosen, images, marked
+from mechanism_networks import (
+    ANIMALS,
+    CONTINUA,
+    SHORTCUTS,
+    VEHICLES,
+    Continuum,
+    Merged,
+    Shortcut,
+    resnet20,
+    scores,
+    trained,
+)
+from mechanism_page import write_page
+from mechanism_single import SEEDS, SHAPES, SIZES, every_neuron, single
+from networks import CACHE, ROOT
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+import neucept as nc
+from neucept.critical import Critical
+from neucept.errors import InputError
+from neucept.runtime import digest, write_bytes, writing
+
+RESULTS = ROOT / "benchmarks" / "results" / "mechanisms.json"
+KEPT = CACHE / "mechanisms"
+
+PARTS = ("merged", "shortcuts", "single", "graded", "vgg")
+SEARCH_VERSION = 1
+BASELINE_VERSION = 1
+"""Raised when what makes a piece changes, so that it is made again."""
+
+GRADED_IMAGES = 5000
+
+CIFAR_MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+CIFAR_DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, the images it is studied on, and what is hidden in each of them."""
+
+    model: nn.Module
+    images: Tensor
+    truth: np.ndarray
+    about: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network.
+
+    Attributes:
+        name: What its pieces are kept under.
+        part: One of `PARTS`.
+        layers: Those studied, in order of execution.
+        classes: Per class that is studied, its name and the number of groups hidden in it.
+        make: The network with its images.
+    """
+
+    name: str
+    part: str
+    layers: tuple[str, ...]
+    classes: dict[int, tuple[str, int]]
+    make: Callable[[], Subject]
+
+
+LENET = ("conv3", "linear0")
+STAGES = ("network.layer1", "network.layer2", "network.layer3.1", "network.layer3")
+VGG = ("conv4", "conv6", "conv8", "conv9")
+
+
+def of_digits(name: str) -> Subject:
+    own = images("mnist")
+    return Subject(trained(name), own.test, own.test_labels)
+
+
+def of_resnet20() -> Subject:
+    network = resnet20()
+    x = (images("cifar10").test - CIFAR_MEAN) / CIFAR_DEVIATION
+    groups = (ANIMALS, VEHICLES)
+    logits = scores(network, x)
+    return Subject(Merged(network, groups).eval(), x, logits.argmax(1).numpy())
+
+
+def of_vgg() -> Subject:
+    own = images("cifar10")
+    return Subject(trained("vgg11-alive"), own.test, own.test_labels)
+
+
+def of_shortcut(one: Shortcut) -> Subject:
+    """The test images, as many of the class marked as in training; and is the mark used?"""
+    own, model = images(one.data), trained(one.name)
+    rows = chosen(own.test_labels, one.target, one.share, one.name, "test")
+    plain = scores(model, own.test).argmax(1).numpy()
+    pulled = scores(model, one.mark.on(own.test)).argmax(1).numpy() == one.target
+    others = (own.test_labels != one.target) & (plain != one.target)
+    about = {
+        "accuracy": float((plain == own.test_labels).mean()),
+        "flipped by the mark": float(pulled[others].mean()),
+    }
+    return Subject(model, marked(own.test, rows, one.mark), rows.astype(np.int64), about)
+
+
+def of_continuum(one: Continuum) -> Subject:
+    x, grade = affected(images(one.data).test[:GRADED_IMAGES], one.affection, one.name, "test")
+    model = trained(one.name)
+    right = (scores(model, x).argmax(1).numpy() == (grade > 0)).mean()
+    return Subject(model, x, grade, {"accuracy": float(right)})
+
+
+def cases() -> list[Case]:
+    """All networks, the most important first."""
+    parity, fives = {0: ("even", 5), 1: ("odd", 5)}, {1: ("multiple of five", 2)}
+    digits = {
+        "lenet-parity": parity,
+        "lenet-parity-head": parity,
+        "lenet-fives": fives,
+        "lenet-fives-head": fives,
+    }
+    found = [Case(n, "merged", LENET, c, partial(of_digits, n)) for n, c in digits.items()]
+    alive = {0: ("animal", 6), 1: ("vehicle", 4)}
+    found.append(Case("resnet20-alive", "merged", STAGES, alive, of_resnet20))
+    found += [
+        Case(s.name, "shortcuts", LENET, {s.target: (str(s.target), 2)}, partial(of_shortcut, s))
+        for s in SHORTCUTS
+    ]
+    found += [
+        Case(c.name, "graded", LENET, {1: ("affected", 1)}, partial(of_continuum, c))
+        for c in CONTINUA
+    ]
+    found.append(Case("vgg11-alive", "vgg", VGG, alive, of_vgg))
+    return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the methods of one case share, made when first asked for."""
+
+    case: Case
+    workers: int | None
+
+    @cached_property
+    def subject(self) -> Subject:
+        """The network and its images."""
+        return self.case.make()
+
+    @cached_property
+    def acts(self) -> nc.Activations:
+        """What its layers give, from the cache."""
+        state = [value.numpy() for value in self.subject.model.state_dict().values()]
+        key = digest(self.case.layers, self.subject.images.numpy(), *state)
+        place = KEPT / f"{self.case.name}-{key}.zarr"
+        if not place.exists():
+            with writing(place) as temporary:
+                nc.capture(self.subject.model, self.subject.images, self.case.layers, to=temporary)
+        return nc.Activations.open(place)
+
+    def searched(self, target: int, kind: str, search: nc.Search) -> tuple[Critical, float]:
+        """The critical neurons of a class, and its share of the seconds it took to find them.
+
+        All classes of the case are searched at once, which then share the work on the layers.
+        """
+        classes = list(self.case.classes)
+        key = digest(self.acts.digest(), repr(search), classes, SEARCH_VERSION)
+        place = KEPT / f"{self.case.name}-{kind}-{key}"
+        if not place.exists():
+            begun = time.perf_counter()
+            found = nc.find_critical(self.acts, classes, search, n_jobs=self.workers)
+            seconds = (time.perf_counter() - begun) / len(classes)
+            with writing(place) as temporary:
+                for one, crit in found.items():
+                    crit.save(temporary / str(one))
+                (temporary / "seconds.txt").write_text(f"{seconds:.1f}")
+        seconds = float((place / "seconds.txt").read_text())
+        return Critical.load(place / str(target)), seconds
+
+    def samples(self, target: int) -> np.ndarray:
+        """Those predicted as the class."""
+        return np.flatnonzero(self.acts.predictions == target)
+
+
+class Pieces:
+    """What is measured so far, in the JSON."""
+
+    def __init__(self) -> None:
+        content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        self.all: dict[str, dict[str, Any]] = content.get("pieces", {})
+        self.begun = time.perf_counter()
+
+    def recall(self, name: str, kind: str, code: object, make: Callable[[], dict]) -> None:
+        """Measure a piece unless it stands there, by the same code; what failed is tried again."""
+        own = self.all.setdefault(name, {})
+        before = own.get(kind, {"failed": ""})
+        if before.get("code") == code and "failed" not in before:
+            return
+        try:
+            own[kind] = {"code": code, **make()}
+        except InputError as error:
+            own[kind] = {"code": code, "failed": str(error)}
+        print(f"{time.perf_counter() - self.begun:.0f} s  {name}: {shown(own[kind])}", flush=True)
+        self.save()
+
+    def save(self) -> None:
+        """Write the JSON."""
+        content = {
+            "pieces": self.all,
+            **machine("numpy", "torch", "scipy", "scikit-learn", "captum"),
+        }
+        write_bytes(RESULTS, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def shown(piece: dict) -> str:
+    """A piece in few words, for whoever watches."""
+    if "methods" in piece:
+        best = max(piece["methods"].items(), key=lambda item: item[1]["ami"])
+        return f"best of the others {best[1]['ami']:.3f} ({best[0]})"
+    return ", ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in piece.items()
+        if key != "code"
+    )
+
+
+def mechanism_code() -> str:
+    """What changes when the code that finds mechanisms does."""
+    folder = ROOT / "src" / "neucept" / "mechanisms"
+    return digest(*(path.read_bytes() for path in sorted(folder.glob("*.py"))))[:12]
+
+
+def run_groups(case: Case, pieces: Pieces, workers: int | None) -> None:
+    """All methods on every class and layer of a network."""
+    ready = Prepared(case, workers)
+    for target, (name, groups) in case.classes.items():
+        for layer in case.layers:
+            cell = f"{case.part} | {case.name} | {name} | {layer}"
+            code = mechanism_code()
+            pieces.recall(cell, "about", 1, lambda: about(ready, target, groups))  # noqa: B023
+            pieces.recall(cell, "ours", code, lambda: ours(ready, target, layer, groups))  # noqa: B023
+            pieces.recall(
+                cell,
+                "others",
+                BASELINE_VERSION,
+                lambda: {"methods": others(ready, target, layer, groups)},  # noqa: B023
+            )
+
+
+def about(ready: Prepared, target: int, groups: int) -> dict:
+    rows = ready.samples(target)
+    return {"groups": groups, "samples": len(rows), **ready.subject.about}
+
+
+def ours(ready: Prepared, target: int, layer: str, groups: int) -> dict:
+    """Our groups: by default, from the core, and with the true number imposed."""
+    crit, searching = ready.searched(target, "ours", nc.Search(edges=False))
+    truth = ready.subject.truth[ready.samples(target)]
+    found: dict[str, Any] = {"searching": searching, "width": ready.acts.n_neurons(layer)}
+    for name, settings in (
+        ("default", {}),
+        ("core", {"neurons": "core"}),
+        ("given", {"n_mechanisms": groups}),
+    ):
+        begun = time.perf_counter()
+        mech = nc.discover_mechanisms(
+            ready.acts, crit, layers=[layer], n_jobs=ready.workers, **settings
+        )
+        found[name] = {
+            "ami": ami(mech.labels, truth),
+            "number": mech.n_mechanisms,
+            "neurons": int(mech.ranking["neurons"].sum()),
+            "support": float(mech.ranking["support"].sum()),
+            "seconds": time.perf_counter() - begun,
+        }
+        if name == "default" and ready.case.part == "shortcuts":
+            found |= two_way(mech, truth)
+    return found
+
+
+def two_way(mech: nc.Mechanisms, truth: np.ndarray) -> dict[str, float | None]:
+    """How well the tree parts two groups: its first cut, and its best branch against the rest."""
+    cut = getattr(mech, "cut", None)
+    if cut is None or not mech.n_mechanisms:
+        return {"cut": None, "best cut": None}
+    most = int(mech.settings["max_mechanisms"])
+    levels = [np.asarray(cut(n)) for n in range(2, most + 1)]
+    branches = [ami(labels == one, truth) for labels in levels for one in np.unique(labels)]
+    return {"cut": ami(levels[0], truth), "best cut": max(branches)}
+
+
+def others(ready: Prepared, target: int, layer: str, groups: int) -> dict[str, dict]:
+    crit, spent = ready.searched(target, "published", nc.paper_recipe())
+    rows = ready.samples(target)
+    truth, subject = ready.subject.truth[rows], ready.subject
+    top = published_order(crit, layer), spent / len(ready.case.layers)
+    found = all_groupings(
+        ready.acts, subject.model, subject.images, target, layer, rows, groups, top
+    )
+    if layer == ready.case.layers[-1]:
+        found["spectral, input relevance"] = by_input(
+            subject.model, subject.images[rows], target, groups
+        )
+    return {
+        name: {
+            "ami": ami(labels, truth),
+            "number": len(np.unique(labels[labels >= 0])),
+            "seconds": seconds,
+        }
+        for name, (labels, seconds) in found.items()
+    }
+
+
+def ami(labels: np.ndarray, truth: np.ndarray) -> float:
+    return nc.agreement(np.asarray(labels).astype(np.int64), truth).ami
+
+
+def run_single(pieces: Pieces, workers: int | None) -> None:
+    """How often a single group is split."""
+    for samples, neurons in SIZES:
+        for shape in SHAPES:
+            make = partial(numbers, shape, samples, neurons, workers)
+            name = f"single | {shape} | {neurons} neurons, {samples} samples"
+            pieces.recall(name, "ours", mechanism_code(), make)
+
+
+def numbers(shape: str, samples: int, neurons: int, workers: int | None) -> dict:
+    begun = time.perf_counter()
+    found = []
+    for seed in range(SEEDS):
+        acts = single(shape, samples, neurons, seed)
+        mech = nc.discover_mechanisms(acts, every_neuron(acts), seed=seed, n_jobs=workers)
+        found.append(mech.n_mechanisms)
+    return {"numbers": found, "seconds": time.perf_counter() - begun}
+
+
+def run_graded(case: Case, pieces: Pieces, workers: int | None) -> None:
+    """Does an order of the samples follow the hidden grade?"""
+    ready = Prepared(case, workers)
+    for target, (name, _) in case.classes.items():
+        for layer in case.layers:
+            cell = f"{case.part} | {case.name} | {name} | {layer}"
+            pieces.recall(cell, "about", 1, lambda: about(ready, target, 1))  # noqa: B023
+            pieces.recall(
+                cell,
+                "ours",
+                mechanism_code(),
+                lambda: our_order(ready, target, layer),  # noqa: B023
+            )
+            pieces.recall(
+                cell,
+                "others",
+                BASELINE_VERSION,
+                lambda: {"orders": other_orders(ready, target, layer)},  # noqa: B023
+            )
+
+
+def our_order(ready: Prepared, target: int, layer: str) -> dict:
+    crit, searching = ready.searched(target, "ours", nc.Search(edges=False))
+    begun = time.perf_counter()
+    mech = nc.discover_mechanisms(ready.acts, crit, layers=[layer], n_jobs=ready.workers)
+    order = getattr(mech, "order", None)
+    grade = ready.subject.truth[ready.samples(target)]
+    return {
+        "searching": searching,
+        "number": mech.n_mechanisms,
+        "support": float(mech.ranking["support"].sum()),
+        "order": None if order is None else monotone(np.asarray(order), grade),
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def other_orders(ready: Prepared, target: int, layer: str) -> dict[str, float]:
+    rows = ready.samples(target)
+    grade = ready.subject.truth[rows]
+    found = orders(ready.acts, target, layer, rows)
+    return {name: monotone(place, grade[which]) for name, (which, place) in found.items()}
+
+
+def monotone(place: np.ndarray, grade: np.ndarray) -> float:
+    """Absolute rank correlation with the grade, among the samples that are affected at all."""
+    really = grade > 0
+    return float(abs(spearmanr(place[really], grade[really]).statistic))
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.workers or torch.get_num_threads())
+    pieces = Pieces()
+    todo: list[tuple[str, Callable[[], None]]] = []
+    for case in cases():
+        run = run_graded if case.part == "graded" else run_groups
+        todo.append((case.part, partial(run, case, pieces, arguments.workers)))
+    todo.append(("single", partial(run_single, pieces, arguments.workers)))
+    for part in arguments.parts:
+        for run in (run for own, run in todo if own == part):
+            if time.perf_counter() - pieces.begun > 60 * arguments.minutes:
+                print("Out of time; what is missing is measured when run again.")
+                break
+            run()
+    write_page(pieces.all)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--minutes", type=float, default=100, help="start no network after these")
+    parser.add_argument("--workers", type=int, default=None)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

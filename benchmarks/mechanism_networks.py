@@ -58,7 +58,7 @@ def small(outputs: int) -> nn.Sequential:
     """Three convolutions with batch norm for images in colour, and a hidden layer of 64."""
     return nn.Sequential(
         OrderedDict(
-            conv1=nn.Sequential(*_convolution(3, 32), nn.MaxPool2d(2)),
+            conv1=nn.Sequential(nn.Conv2d(3, 32, 5, 2, 2), nn.BatchNorm2d(32), nn.ReLU()),
             conv2=nn.Sequential(*_convolution(32, 64), nn.MaxPool2d(2)),
             conv3=nn.Sequential(*_convolution(64, 64)),
             linear0=nn.Sequential(

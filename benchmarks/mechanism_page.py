@@ -54,7 +54,7 @@ def groups_table(pieces: Pieces) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "network": network,
                 "class": group,
                 "layer": layer,
-                **{key: own[key] for key in ("width", "searching")},
+                **{key: own[key] for key in ("width", "searching", "audited")},
                 **{f"about {key}": value for key, value in about.items() if key != "code"},
                 **{
                     f"{kind} {key}": value
@@ -87,6 +87,13 @@ def summary(cells: pd.DataFrame, methods: pd.DataFrame) -> list[str]:
         "groups. Spectral clustering of input relevance sees no layer: one value for each network "
         "and class."
     )
+    audited = int(cells["audited"].sum())
+    lines += ["", f"Critical neurons were found with audits, by default, in {audited} of "]
+    lines[-1] += (
+        f"{len(cells)} cells; in the others with floor 0.1 and no dither, which audits choose for "
+        "most layers of such networks. Ours takes the critical neurons (or their core), and the "
+        "layer by itself."
+    )
     lines += ["", "| method | mean AMI | least | cells |", "| --- | --- | --- | --- |"]
     values = {name: complete[name] for name in complete.columns}
     if "spectral, input relevance" in methods:
@@ -94,7 +101,6 @@ def summary(cells: pd.DataFrame, methods: pd.DataFrame) -> list[str]:
     for name in sorted(values, key=lambda name: -values[name].mean()):
         own = values[name]
         lines.append(f"| {name} | {own.mean():.3f} | {own.min():.3f} | {len(own)} |")
-    del cells
     return lines
 
 

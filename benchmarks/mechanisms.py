@@ -50,10 +50,11 @@ from torch import Tensor, nn
 import neucept as nc
 from neucept.critical import Critical
 from neucept.errors import InputError
-from neucept.runtime import digest, write_bytes, writing
+from neucept.runtime import Checkpoints, digest, write_bytes, writing
 
 RESULTS = ROOT / "benchmarks" / "results" / "mechanisms.json"
 KEPT = CACHE / "mechanisms"
+LAYERS_DONE = Checkpoints(KEPT / "layers")
 
 PARTS = ("merged", "shortcuts", "single", "graded", "vgg")
 SEARCH_VERSION = 1
@@ -61,6 +62,13 @@ BASELINE_VERSION = 1
 """Raised when what makes a piece changes, so that it is made again."""
 
 GRADED_IMAGES = 5000
+
+AUDITED = nc.Search(edges=False)
+"""The default, without the lines between layers, which no mechanism needs."""
+
+UNAUDITED = nc.Search(edges=False, dither=0.0, floor=0.1)
+"""What audits choose for most layers of such networks (`docs/benchmarks/precision.md`). Sixteen
+more networks audited by themselves would take longer than all the rest."""
 
 CIFAR_MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 CIFAR_DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -169,6 +177,18 @@ class Prepared:
 
     case: Case
     workers: int | None
+    quick: bool = False
+
+    @property
+    def search(self) -> nc.Search:
+        """How our critical neurons are searched."""
+        audited = self.case.part in ("merged", "vgg") and not self.quick
+        return AUDITED if audited else UNAUDITED
+
+    @property
+    def code(self) -> list[str]:
+        """What changes when our own pieces have to be measured again."""
+        return [mechanism_code(), digest(repr(self.search))[:8]]
 
     @cached_property
     def subject(self) -> Subject:
@@ -196,7 +216,9 @@ class Prepared:
         place = KEPT / f"{self.case.name}-{kind}-{key}"
         if not place.exists():
             begun = time.perf_counter()
-            found = nc.find_critical(self.acts, classes, search, n_jobs=self.workers)
+            found = nc.find_critical(
+                self.acts, classes, search, n_jobs=self.workers, checkpoints=LAYERS_DONE
+            )
             seconds = (time.perf_counter() - begun) / len(classes)
             with writing(place) as temporary:
                 for one, crit in found.items():
@@ -258,15 +280,21 @@ def mechanism_code() -> str:
     return digest(*(path.read_bytes() for path in sorted(folder.glob("*.py"))))[:12]
 
 
-def run_groups(case: Case, pieces: Pieces, workers: int | None) -> None:
+def run_case(case: Case, pieces: Pieces, arguments: argparse.Namespace) -> None:
+    """Everything on one network; its images are forgotten afterwards."""
+    ready = Prepared(case, arguments.workers, arguments.quick)
+    run = run_graded if case.part == "graded" else run_groups
+    run(ready, pieces)
+
+
+def run_groups(ready: Prepared, pieces: Pieces) -> None:
     """All methods on every class and layer of a network."""
-    ready = Prepared(case, workers)
+    case = ready.case
     for target, (name, groups) in case.classes.items():
         for layer in case.layers:
             cell = f"{case.part} | {case.name} | {name} | {layer}"
-            code = mechanism_code()
             pieces.recall(cell, "about", 1, lambda: about(ready, target, groups))  # noqa: B023
-            pieces.recall(cell, "ours", code, lambda: ours(ready, target, layer, groups))  # noqa: B023
+            pieces.recall(cell, "ours", ready.code, lambda: ours(ready, target, layer, groups))  # noqa: B023
             pieces.recall(
                 cell,
                 "others",
@@ -282,9 +310,13 @@ def about(ready: Prepared, target: int, groups: int) -> dict:
 
 def ours(ready: Prepared, target: int, layer: str, groups: int) -> dict:
     """Our groups: by default, from the core, and with the true number imposed."""
-    crit, searching = ready.searched(target, "ours", nc.Search(edges=False))
+    crit, searching = ready.searched(target, "ours", ready.search)
     truth = ready.subject.truth[ready.samples(target)]
-    found: dict[str, Any] = {"searching": searching, "width": ready.acts.n_neurons(layer)}
+    found: dict[str, Any] = {
+        "searching": searching,
+        "audited": ready.search == AUDITED,
+        "width": ready.acts.n_neurons(layer),
+    }
     for name, settings in (
         ("default", {}),
         ("core", {"neurons": "core"}),
@@ -308,11 +340,12 @@ def ours(ready: Prepared, target: int, layer: str, groups: int) -> dict:
 
 def two_way(mech: nc.Mechanisms, truth: np.ndarray) -> dict[str, float | None]:
     """How well the tree parts two groups: its first cut, and its best branch against the rest."""
-    cut = getattr(mech, "cut", None)
-    if cut is None or not mech.n_mechanisms:
+    cut, leaves = getattr(mech, "cut", None), getattr(mech, "n_leaves", 0)
+    if cut is None:
         return {"cut": None, "best cut": None}
-    most = int(mech.settings["max_mechanisms"])
-    levels = [np.asarray(cut(n)) for n in range(2, most + 1)]
+    levels = [np.asarray(cut(n)) for n in range(2, leaves + 1)]
+    if not levels:
+        return {"cut": 0.0, "best cut": 0.0}
     branches = [ami(labels == one, truth) for labels in levels for one in np.unique(labels)]
     return {"cut": ami(levels[0], truth), "best cut": max(branches)}
 
@@ -362,9 +395,9 @@ def numbers(shape: str, samples: int, neurons: int, workers: int | None) -> dict
     return {"numbers": found, "seconds": time.perf_counter() - begun}
 
 
-def run_graded(case: Case, pieces: Pieces, workers: int | None) -> None:
+def run_graded(ready: Prepared, pieces: Pieces) -> None:
     """Does an order of the samples follow the hidden grade?"""
-    ready = Prepared(case, workers)
+    case = ready.case
     for target, (name, _) in case.classes.items():
         for layer in case.layers:
             cell = f"{case.part} | {case.name} | {name} | {layer}"
@@ -372,7 +405,7 @@ def run_graded(case: Case, pieces: Pieces, workers: int | None) -> None:
             pieces.recall(
                 cell,
                 "ours",
-                mechanism_code(),
+                ready.code,
                 lambda: our_order(ready, target, layer),  # noqa: B023
             )
             pieces.recall(
@@ -384,7 +417,7 @@ def run_graded(case: Case, pieces: Pieces, workers: int | None) -> None:
 
 
 def our_order(ready: Prepared, target: int, layer: str) -> dict:
-    crit, searching = ready.searched(target, "ours", nc.Search(edges=False))
+    crit, searching = ready.searched(target, "ours", ready.search)
     begun = time.perf_counter()
     mech = nc.discover_mechanisms(ready.acts, crit, layers=[layer], n_jobs=ready.workers)
     order = getattr(mech, "order", None)
@@ -417,15 +450,13 @@ def main() -> None:
     pieces = Pieces()
     todo: list[tuple[str, Callable[[], None]]] = []
     for case in cases():
-        run = run_graded if case.part == "graded" else run_groups
-        todo.append((case.part, partial(run, case, pieces, arguments.workers)))
+        todo.append((case.part, partial(run_case, case, pieces, arguments)))
     todo.append(("single", partial(run_single, pieces, arguments.workers)))
-    for part in arguments.parts:
-        for run in (run for own, run in todo if own == part):
-            if time.perf_counter() - pieces.begun > 60 * arguments.minutes:
-                print("Out of time; what is missing is measured when run again.")
-                break
-            run()
+    for run in (run for part in arguments.parts for own, run in todo if own == part):
+        if time.perf_counter() - pieces.begun > 60 * arguments.minutes:
+            print("Out of time; what is missing is measured when run again.")
+            break
+        run()
     write_page(pieces.all)
 
 
@@ -434,6 +465,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--minutes", type=float, default=100, help="start no network after these")
     parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--quick", action="store_true", help="no audits, as for small networks")
     return parser.parse_args(arguments)
 
 

@@ -133,7 +133,7 @@ def test_the_published_cut_takes_what_is_selected_most_often() -> None:
 
 def piece(support: float, ami: float) -> dict:
     one = {"ami": ami, "number": 2, "neurons": 3, "support": support, "seconds": 1.0}
-    own = {"searching": 1.0, "width": 9, "default": one, "core": one, "given": one}
+    own = {"searching": 1.0, "width": 9, "audited": True, "default": one, "core": one, "given": one}
     others = {"methods": {"a": {"ami": 0.5, "seconds": 1.0}, "b": {"ami": 0.6, "seconds": 2.0}}}
     return {"about": {"groups": 2, "samples": 50}, "ours": own, "others": others}
 

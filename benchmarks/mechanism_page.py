@@ -14,6 +14,9 @@ Pieces = dict[str, dict[str, Any]]
 
 GROUPED = ("merged", "shortcuts", "vgg")
 
+PARTIAL = ("spectral, input relevance", "ours, core, own number")
+"""Methods that are not run on every cell."""
+
 LEAST_CUT = 0.9
 """AMI from which a planted shortcut counts as found."""
 
@@ -42,7 +45,7 @@ def groups_table(pieces: Pieces) -> tuple[pd.DataFrame, pd.DataFrame]:
         found = piece.get("others", {}).get("methods", {})
         columns[name] = {
             "ours, own number": own["default"]["ami"],
-            "ours, core, own number": own["core"]["ami"],
+            "ours, core, own number": own.get("core", {}).get("ami", np.nan),
             "ours, told the number": own["given"]["ami"],
             **{method: value["ami"] for method, value in found.items()},
         }
@@ -59,7 +62,7 @@ def groups_table(pieces: Pieces) -> tuple[pd.DataFrame, pd.DataFrame]:
                 **{
                     f"{kind} {key}": value
                     for kind in ("default", "core", "given")
-                    for key, value in own[kind].items()
+                    for key, value in own.get(kind, {}).items()
                 },
                 **{key: own.get(key) for key in ("cut", "best cut")},
                 "best": best,
@@ -78,14 +81,13 @@ def groups_table(pieces: Pieces) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def summary(cells: pd.DataFrame, methods: pd.DataFrame) -> list[str]:
     """Every method over all cells."""
-    # Input relevance has no layer; it stands once for each network and class.
-    complete = methods.drop(columns=["spectral, input relevance"], errors="ignore").dropna()
+    complete = methods.drop(columns=list(PARTIAL), errors="ignore").dropna()
     lines = ["", "## All methods", ""]
     lines.append(
         f"AMI over the {len(complete)} cells (network, class, layer) of merged classes and planted "
         "shortcuts where every method was run. All but ours and HDBSCAN are told the number of "
         "groups. Spectral clustering of input relevance sees no layer: one value for each network "
-        "and class."
+        "and class. Cores were not searched for planted shortcuts."
     )
     audited = int(cells["audited"].sum())
     lines += ["", f"Critical neurons were found with audits, by default, in {audited} of "]
@@ -96,8 +98,9 @@ def summary(cells: pd.DataFrame, methods: pd.DataFrame) -> list[str]:
     )
     lines += ["", "| method | mean AMI | least | cells |", "| --- | --- | --- | --- |"]
     values = {name: complete[name] for name in complete.columns}
-    if "spectral, input relevance" in methods:
-        values["spectral, input relevance"] = methods["spectral, input relevance"].dropna()
+    for name in PARTIAL:
+        if name in methods and methods[name].notna().any():
+            values[name] = methods[name].dropna()
     for name in sorted(values, key=lambda name: -values[name].mean()):
         own = values[name]
         lines.append(f"| {name} | {own.mean():.3f} | {own.min():.3f} | {len(own)} |")
@@ -119,18 +122,19 @@ def merged_section(cells: pd.DataFrame) -> list[str]:
     lines += [
         "",
         "| network | class (groups) | layer | ours | from the core | neurons | told the number "
-        "| best of the others | seconds |",
+        "| best of the others | seconds, searching + grouping |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for _, one in some.iterrows():
         star = "*" if one["leads"] else ""
         layer = one["layer"].removeprefix("network.")
+        searching = "-" if pd.isna(one["searching"]) else f"{one['searching']:.0f}"
         lines.append(
             f"| {one['network']} | {one['class']} ({one['about groups']}) | {layer}{star} "
             f"| {one['default ami']:.3f} ({one['default number']}) "
             f"| {one['core ami']:.3f} ({one['core number']}) "
             f"| {one['core neurons']} / {one['width']} | {one['given ami']:.3f} "
-            f"| {other(one)} | {one['default seconds']:.0f} |"
+            f"| {other(one)} | {searching} + {one['default seconds']:.0f} |"
         )
     return lines
 

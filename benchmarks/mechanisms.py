@@ -20,8 +20,9 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,11 @@ GRADED_IMAGES = 5000
 AUDITED = nc.Search(edges=False)
 """The default, without the lines between layers, which no mechanism needs."""
 
-UNAUDITED = nc.Search(edges=False, dither=0.0, floor=0.1)
-"""What audits choose for most layers of such networks (`docs/benchmarks/precision.md`). Sixteen
-more networks audited by themselves would take longer than all the rest."""
+UNAUDITED = replace(AUDITED, dither=0.0, floor=0.1)
+"""What audits choose for most layers of such networks (`docs/benchmarks/precision.md`)."""
+
+ALONE = replace(UNAUDITED, keep=0.0)
+"""For shortcuts and grades, without cores: sixteen networks more would take most of the time."""
 
 CIFAR_MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 CIFAR_DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -104,8 +107,8 @@ class Case:
 
 
 LENET = ("conv3", "linear0")
-STAGES = ("network.layer1", "network.layer2", "network.layer3.1", "network.layer3")
-VGG = ("conv4", "conv6", "conv8", "conv9")
+STAGES = ("network.layer1", "network.layer2", "network.layer3")
+VGG = ("conv4", "conv6", "conv9")
 
 
 def of_digits(name: str) -> Subject:
@@ -149,7 +152,7 @@ def of_continuum(one: Continuum) -> Subject:
 
 def cases() -> list[Case]:
     """All networks, the most important first."""
-    parity, fives = {0: ("even", 5), 1: ("odd", 5)}, {1: ("multiple of five", 2)}
+    parity, fives = {0: ("even", 5)}, {1: ("multiple of five", 2)}
     digits = {
         "lenet-parity": parity,
         "lenet-parity-head": parity,
@@ -171,6 +174,24 @@ def cases() -> list[Case]:
     return found
 
 
+class Watch:
+    """Seconds spent on something, those of runs that were cut short among them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.before = float(path.read_text()) if path.exists() else 0.0
+        self.begun = time.perf_counter()
+
+    def seconds(self) -> float:
+        """So far."""
+        return self.before + time.perf_counter() - self.begun
+
+    def __call__(self, stage: str, done: int, of: int) -> None:
+        """As a progress callback: keep what was spent."""
+        del stage, done, of
+        write_bytes(self.path, f"{self.seconds():.1f}".encode())
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What the methods of one case share, made when first asked for."""
@@ -182,8 +203,9 @@ class Prepared:
     @property
     def search(self) -> nc.Search:
         """How our critical neurons are searched."""
-        audited = self.case.part in ("merged", "vgg") and not self.quick
-        return AUDITED if audited else UNAUDITED
+        if self.case.part in ("shortcuts", "graded"):
+            return ALONE
+        return UNAUDITED if self.quick else AUDITED
 
     @property
     def code(self) -> list[str]:
@@ -207,25 +229,26 @@ class Prepared:
         return nc.Activations.open(place)
 
     def searched(self, target: int, kind: str, search: nc.Search) -> tuple[Critical, float]:
-        """The critical neurons of a class, and its share of the seconds it took to find them.
+        """The critical neurons of a class, and the seconds it took to find them.
 
-        All classes of the case are searched at once, which then share the work on the layers.
+        What audits choose for a layer is kept, and serves the other classes of the network.
         """
-        classes = list(self.case.classes)
-        key = digest(self.acts.digest(), repr(search), classes, SEARCH_VERSION)
-        place = KEPT / f"{self.case.name}-{kind}-{key}"
+        key = digest(self.acts.digest(), repr(search), SEARCH_VERSION)
+        place = KEPT / f"{self.case.name}-{target}-{kind}-{key}"
         if not place.exists():
-            begun = time.perf_counter()
-            found = nc.find_critical(
-                self.acts, classes, search, n_jobs=self.workers, checkpoints=LAYERS_DONE
+            watch = Watch(place.with_suffix(".spent"))
+            crit = nc.find_critical(
+                self.acts,
+                target,
+                search,
+                n_jobs=self.workers,
+                progress=watch,
+                checkpoints=LAYERS_DONE,
             )
-            seconds = (time.perf_counter() - begun) / len(classes)
             with writing(place) as temporary:
-                for one, crit in found.items():
-                    crit.save(temporary / str(one))
-                (temporary / "seconds.txt").write_text(f"{seconds:.1f}")
-        seconds = float((place / "seconds.txt").read_text())
-        return Critical.load(place / str(target)), seconds
+                crit.save(temporary)
+                (temporary / "seconds.txt").write_text(f"{watch.seconds():.1f}")
+        return Critical.load(place), float((place / "seconds.txt").read_text())
 
     def samples(self, target: int) -> np.ndarray:
         """Those predicted as the class."""
@@ -317,11 +340,10 @@ def ours(ready: Prepared, target: int, layer: str, groups: int) -> dict:
         "audited": ready.search == AUDITED,
         "width": ready.acts.n_neurons(layer),
     }
-    for name, settings in (
-        ("default", {}),
-        ("core", {"neurons": "core"}),
-        ("given", {"n_mechanisms": groups}),
-    ):
+    variants: dict[str, dict] = {"default": {}, "given": {"n_mechanisms": groups}}
+    if ready.search.keep:
+        variants["core"] = {"neurons": "core"}
+    for name, settings in variants.items():
         begun = time.perf_counter()
         mech = nc.discover_mechanisms(
             ready.acts, crit, layers=[layer], n_jobs=ready.workers, **settings

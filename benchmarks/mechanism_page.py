@@ -153,7 +153,8 @@ def shortcut_section(cells: pd.DataFrame) -> list[str]:
     lines = ["", "## Planted shortcuts", ""]
     lines.append(
         "A mark on a share of one class's training images, some of which show other classes. "
-        "Flipped: of the test images of other classes, the share that the mark alone turns into the class. AMI of marked and unmarked "
+        "Flipped: of the test images of other classes, the share that the mark alone turns into "
+        "the class. AMI of marked and unmarked "
         "with our groups (number chosen), with two imposed, with the best branch of the tree "
         f"against the rest. `*`: the layer that leads. At it the tree parts {parted} of "
         f"{len(measured)} with AMI at least {LEAST_CUT} ({len(led)} networks measured)."

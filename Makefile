@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 # BLAS and torch threads inside tests; results must not depend on the machine.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONHASHSEED=0
 
-.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned bench-decoys bench-core bench-selecting bench-speed bench-gpu docs wheel clean
+.PHONY: help demo test test-full check laws bench bench-precision bench-precision-pinned bench-decoys bench-core bench-mechanisms bench-selecting bench-speed bench-gpu docs wheel clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -49,6 +49,9 @@ bench-decoys: $(VENV)/.compare  ## True nulls beside the neurons of real network
 
 bench-core: $(VENV)/.compare  ## How much a core keeps, how small and how stable it is; minutes
 	$(BIN)/python benchmarks/core.py
+
+bench-mechanisms: $(VENV)/.compare  ## Mechanisms where the truth is known; over an hour, resumable
+	$(BIN)/python benchmarks/mechanisms.py
 
 bench-selecting: $(VENV)/.compare  ## How long one selection takes; two minutes
 	$(BIN)/python benchmarks/selecting.py

@@ -84,7 +84,8 @@ def independent(spreads: np.ndarray, centres: np.ndarray) -> Assigner:
     whiteners = np.repeat((turn.T * 2)[None], len(centres), axis=0)
     mixture = Mixture(np.full(len(centres), 1 / len(centres)), centres @ axes, whiteners)
     fitted = Fitted(projection, mixture)
-    return Assigner(fitted, (), np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0))
+    none = np.zeros(0, dtype=int)
+    return Assigner(fitted, (), none, none, np.zeros(0), none, 0)
 
 
 def test_of_independent_neurons_each_loses_by_its_own_deviation() -> None:

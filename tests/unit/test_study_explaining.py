@@ -96,8 +96,11 @@ def test_new_samples_are_the_same_as_recorded_ones_when_they_are(
         one, two = getattr(recorded, name), getattr(again, name)
         for column in one:
             if one[column].dtype.kind == "f":
+                # Ties of typicality go by the activations, whose last digits depend on the batch:
+                # of those beside 300 others it may move by one place.
+                place = 1 / 200 if column == "typicality" else 1e-5
                 assert two[column].to_numpy() == pytest.approx(
-                    one[column].to_numpy(), rel=1e-4, abs=1e-5
+                    one[column].to_numpy(), rel=1e-4, abs=place
                 )
             else:
                 assert (one[column] == two[column]).all(), column

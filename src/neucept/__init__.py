@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from neucept.critical import paper_recipe as paper_recipe
     from neucept.evaluation import Ablation as Ablation
     from neucept.evaluation import Agreement as Agreement
+    from neucept.evaluation import Selectivity as Selectivity
     from neucept.evaluation import ablate as ablate
     from neucept.evaluation import agreement as agreement
     from neucept.evaluation import decoy_activations as decoy_activations
     from neucept.evaluation import planted_data as planted_data
     from neucept.evaluation import planted_network as planted_network
+    from neucept.evaluation import selectivity as selectivity
     from neucept.knockoffs import Audit as Audit
     from neucept.knockoffs import Sampler as Sampler
     from neucept.knockoffs import Selection as Selection
@@ -49,6 +51,7 @@ _HOME = {
     "Sampler": "knockoffs",
     "Search": "critical",
     "Selection": "knockoffs",
+    "Selectivity": "evaluation",
     "Study": "study.folder",
     "StudySettings": "study.settings",
     "ablate": "evaluation",
@@ -65,6 +68,7 @@ _HOME = {
     "planted_network": "evaluation",
     "run_study": "study.run",
     "select": "knockoffs",
+    "selectivity": "evaluation",
     "write_report": "report",
 }
 

@@ -2,7 +2,7 @@
 
 from neucept.activations.batches import Batch, Batches
 from neucept.activations.capture import capture
-from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, neuron_values
+from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, Pool, neuron_values
 from neucept.activations.outputs import class_score, meaning_of, predictions_of
 from neucept.activations.replace import MapBank, replaced, set_neurons
 from neucept.activations.rerun import Rerun
@@ -26,6 +26,7 @@ __all__ = [
     "Kind",
     "Layout",
     "MapBank",
+    "Pool",
     "Rerun",
     "capture",
     "check_device",

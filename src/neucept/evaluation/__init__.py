@@ -2,18 +2,23 @@
 
 from neucept.evaluation.ablation import Ablation, ablate
 from neucept.evaluation.agreement import Agreement, agreement
+from neucept.evaluation.cutrecord import Applied, Selectivity
 from neucept.evaluation.decoys import Decoys, decoy_activations
 from neucept.evaluation.planted import PlantedData, PlantedNetwork, planted_data, planted_network
+from neucept.evaluation.selectivity import selectivity
 
 __all__ = [
     "Ablation",
     "Agreement",
+    "Applied",
     "Decoys",
     "PlantedData",
     "PlantedNetwork",
+    "Selectivity",
     "ablate",
     "agreement",
     "decoy_activations",
     "planted_data",
     "planted_network",
+    "selectivity",
 ]

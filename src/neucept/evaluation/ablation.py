@@ -7,10 +7,9 @@ others, and so stays on the data's own distribution.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,6 @@ from neucept.activations import (
     Activations,
     Batches,
     MapBank,
-    Rerun,
     class_score,
     evaluation_mode,
     meaning_of,
@@ -35,6 +33,7 @@ from neucept.activations import (
 )
 from neucept.critical import Critical
 from neucept.errors import DataError, ModelError, SettingsError, near_names
+from neucept.evaluation.cutting import BATCH, LayerRun
 from neucept.knockoffs import Sampler, fit_sampler
 from neucept.runtime import Progress, check_seed, derived_seed, generator, writing
 
@@ -42,7 +41,6 @@ MODES = ("resample", "zero", "mean", "noise")
 RANDOM_ORDERS = 20
 STEPS = 7
 REFERENCES = 512
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -184,12 +182,6 @@ class _Cut:
         self.layout = acts.layouts[layer]
         # From all samples with nothing cut: logits that a cut brings into [0, 1] stay logits.
         self.meaning = meaning_of(acts.outputs)
-        self.uncut = acts.outputs[rows]
-        batches = Batches(data, BATCH)
-        taken = list(batches.take(rows))
-        starts = np.cumsum([0, *(len(batch) for batch in taken)])
-        self.spans = [slice(*ends) for ends in pairwise(starts.tolist())]
-        self.values = acts.matrix(layer, rows=rows)
         everyone = acts.matrix(layer)
         self.spread = torch.from_numpy(everyone.std(axis=0))
         self.sampler = fit_sampler(everyone, seed=seed) if mode == "resample" else None
@@ -200,10 +192,14 @@ class _Cut:
             )
             pool = acts.pool if acts.pool in POOLS else "mean"
             self.bank = MapBank.record(
-                model, layer, batches.take(reference), layout=self.layout, device=device, pool=pool
+                model,
+                layer,
+                Batches(data, BATCH).take(reference),
+                layout=self.layout,
+                device=device,
+                pool=pool,
             )
-        self.network = Rerun(model, layer, taken, device)
-        _check_replay(torch.cat(self.network.outputs).numpy(), self.uncut, layer)
+        self.network = LayerRun(model, data, acts, layer, rows, device)
 
     def curve(
         self,
@@ -225,37 +221,33 @@ class _Cut:
     def measure(self, cut: Int[np.ndarray, " cut"]) -> tuple[float, float]:
         """Share still predicted as the target, and its mean probability, with neurons cut."""
         # With nothing cut, the outputs that chose the samples: again they may round otherwise.
-        outputs = torch.cat(self._run(cut)).numpy() if len(cut) else self.uncut
+        outputs = self._run(cut) if len(cut) else self.network.uncut
         unchanged = np.mean(predictions_of(outputs, self.meaning) == self.target)
         score = class_score(outputs, self.target, meaning=self.meaning)
         return float(unchanged), float(np.mean(expit(score)))
 
-    def _run(self, cut: Int[np.ndarray, " cut"]) -> list[Float[Tensor, "samples classes"]]:
+    def _run(self, cut: Int[np.ndarray, " cut"]) -> Float[np.ndarray, "samples classes"]:
         drawn = None if self.sampler is None else self._drawn(self.sampler, cut)
-        return [
-            self.network(number, self._edit(cut, span, drawn))
-            for number, span in enumerate(self.spans)
-        ]
+        return self.network.outputs(partial(self._edit, cut, drawn))
 
     def _drawn(self, sampler: Sampler, cut: Int[np.ndarray, " cut"]) -> Tensor:
         seed = derived_seed(self.seed, "resample", self.layer, len(cut))
-        return torch.from_numpy(sampler.resample(self.values, cut, n=1, seed=seed)[:, :, 0]).float()
+        return torch.from_numpy(
+            sampler.resample(self.network.values, cut, n=1, seed=seed)[:, :, 0]
+        ).float()
 
     def _edit(
-        self, cut: Int[np.ndarray, " cut"], span: slice, drawn: Tensor | None
-    ) -> Callable[[Tensor], Tensor]:
-        def edit(output: Tensor) -> Tensor:
-            put = partial(set_neurons, output, cut, layout=self.layout)
-            if self.mode == "zero":
-                return put(torch.zeros(1, len(cut)))
-            if self.mode == "noise":
-                return put(maps=self._noisy(output, cut, span))
-            if self.mode == "mean" and self.bank is not None:
-                return put(maps=self.bank.mean(cut))
-            values = torch.zeros(1, len(cut)) if drawn is None else drawn[span]
-            return put(values) if self.bank is None else put(maps=self.bank.maps(cut, values))
-
-        return edit
+        self, cut: Int[np.ndarray, " cut"], drawn: Tensor | None, output: Tensor, span: slice
+    ) -> Tensor:
+        put = partial(set_neurons, output, cut, layout=self.layout)
+        if self.mode == "zero":
+            return put(torch.zeros(1, len(cut)))
+        if self.mode == "noise":
+            return put(maps=self._noisy(output, cut, span))
+        if self.mode == "mean" and self.bank is not None:
+            return put(maps=self.bank.mean(cut))
+        values = torch.zeros(1, len(cut)) if drawn is None else drawn[span]
+        return put(values) if self.bank is None else put(maps=self.bank.maps(cut, values))
 
     def _noisy(self, output: Tensor, cut: Int[np.ndarray, " cut"], span: slice) -> Tensor:
         maps = self.layout.maps(output)[:, torch.from_numpy(cut).to(output.device)]
@@ -304,16 +296,3 @@ def _checked_order(ranked: Any, neurons: int) -> Int[np.ndarray, " neurons"]:
             "neurons once."
         )
     return order
-
-
-def _check_replay(
-    again: Float[np.ndarray, "samples classes"],
-    recorded: Float[np.ndarray, "samples classes"],
-    layer: str,
-) -> None:
-    apart = float(np.abs(again - recorded).max())
-    if apart > 1e-2 * (1.0 + float(np.abs(recorded).max())):
-        raise DataError(
-            f"The network's outputs differ by up to {apart:.3g} from those captured with layer "
-            f"'{layer}'. Pass the model and the data that the activations were captured from."
-        )

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from neucept.knockoffs import audit as audit
     from neucept.knockoffs import fit_sampler as fit_sampler
     from neucept.knockoffs import select as select
+    from neucept.mechanisms import Circuit as Circuit
     from neucept.mechanisms import Mechanisms as Mechanisms
+    from neucept.mechanisms import circuit as circuit
     from neucept.mechanisms import discover_mechanisms as discover_mechanisms
     from neucept.report import write_report as write_report
     from neucept.study.folder import Study as Study
@@ -46,6 +48,7 @@ _HOME = {
     "Activations": "activations",
     "Agreement": "evaluation",
     "Audit": "knockoffs",
+    "Circuit": "mechanisms",
     "Critical": "critical",
     "Mechanisms": "mechanisms",
     "Sampler": "knockoffs",
@@ -58,6 +61,7 @@ _HOME = {
     "agreement": "evaluation",
     "audit": "knockoffs",
     "capture": "activations",
+    "circuit": "mechanisms",
     "decoy_activations": "evaluation",
     "discover_mechanisms": "mechanisms",
     "find_critical": "critical",

@@ -249,7 +249,7 @@ def test_what_cannot_be_cut_is_said() -> None:
         replace(case, crit=replace(case.crit, table=none)).run()
     with pytest.raises(DataError, match="There are no mechanisms"):
         replace(case, mech=replace(case.mech, layers=())).run()
-    one = replace(case.mech, labels=np.zeros_like(case.mech.labels), stability=np.ones(1))
+    one = mechanisms(case.mech.samples, np.zeros_like(case.mech.labels), "features")
     with pytest.raises(DataError, match="two mechanisms"):
         replace(case, mech=one).run()
 
@@ -267,7 +267,7 @@ def test_a_small_mechanism_is_left_out_and_says_why() -> None:
     case = marked()
     labels = case.mech.labels.copy()
     labels[np.flatnonzero(labels == 0)[:15]] = 2
-    mech = replace(case.mech, labels=labels, stability=np.ones(3))
+    mech = mechanisms(case.mech.samples, labels, "features")
     found = replace(case, mech=mech).run()
     assert "15 samples" in found.messages[2]
     assert not len(found.cuts[2])
@@ -383,13 +383,12 @@ def test_a_donor_is_one_of_the_nearest_in_what_is_not_cut() -> None:
     rest = np.array([1, 2, 3, 4])
     apart = (((own[:, None] - theirs)[:, :, rest] * weights[rest]) ** 2).sum(axis=2)
     order = apart.argsort(axis=1)
-    for place in range(4):
-        picked = donors.beside(own).pick(cut, np.full(25, place / 4 + 0.01))
-        assert np.array_equal(picked, order[:, place])
+    chance = np.tile(np.arange(4) / 4 + 0.01, (25, 1))
+    assert np.array_equal(donors.beside(own).pick(cut, chance), order[:, :4])
     own[:, cut] = 100.0
-    assert np.array_equal(donors.beside(own).pick(cut, np.full(25, 0.99)), order[:, 3])
-    anyone = replace(donors, nearest=None).beside(own).pick(cut, np.arange(25) / 25)
-    assert np.array_equal(anyone, (np.arange(25) * 40) // 25)
+    assert np.array_equal(donors.beside(own).pick(cut, chance), order[:, :4])
+    anyone = replace(donors, nearest=None).beside(own).pick(cut, np.arange(25)[:, None] / 25)
+    assert np.array_equal(anyone[:, 0], (np.arange(25) * 40) // 25)
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ from neucept.runtime import check_seed, generator, is_whole, read_arrays, write_
 APPLY_DRAWS = 8
 """Donors per sample when a cut is applied to other samples."""
 
-INDICES = ("chosen_on", "measured_on", "neurons", "maps")
+INDICES = ("chosen_on", "measured_on")
+DONOR_ARRAYS = ("positions", "values", "weights")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,25 @@ class Applied:
     @property
     def loss(self) -> Float[np.ndarray, " samples"]:
         """The probability that the cut takes."""
-        return self.before - self.after
+        return np.asarray(self.before - self.after)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The neurons that are cut for one mechanism, and what stands in for them.
+
+    Attributes:
+        neurons: In the order in which they came in; none where no set was selective or the
+            mechanism was left out.
+        message: Why there are none; "" where there are.
+        donors: The samples whose values stand in; None without neurons.
+        maps: The donors' values (of a pooled neuron, whole maps) of the neurons.
+    """
+
+    neurons: Int[np.ndarray, " cut"]
+    message: str = ""
+    donors: Donors | None = field(repr=False, default=None)
+    maps: Float[np.ndarray, "donors cut ..."] | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True)
@@ -68,39 +87,31 @@ class Selectivity:
     Attributes:
         target: The class of the mechanisms.
         layer: Whose neurons are cut.
-        cuts: Per mechanism, the neurons of its cut, in the order in which they came in; none where
-            no set was selective or the mechanism was left out.
-        messages: Per mechanism, why it has no cut; "" where it has one.
+        cuts: Per mechanism: neurons, message (why there are none), donors, maps.
         table: One row per cut and mechanism, measured on samples that did not choose the cut: cut,
             mechanism, neurons (in the cut), samples, probability (of the target before, mean),
             loss (of that probability, mean), loss_low, loss_high (95 % interval over samples,
             given the cut and the donors), changed (share of predictions that are no longer the
             target), changed_low, changed_high, moved (share of the log-odds lost, mean).
-        path: How each cut was found, on the samples that chose: cut, step ("added" or "spared"),
-            neuron, size, moved (share of the log-odds that the mechanism's samples lose), harmed
-            (share that those of the most harmed other mechanism lose), worth (the difference).
+        path: How each cut was found, on the samples that chose, one row per set on the way: cut,
+            weight (of the others' log-odds), size, moved (share of the log-odds that the
+            mechanism's samples lose), gained (the same in nats), harmed (nats that the most harmed
+            other mechanism loses), taken (probability that it loses).
         chosen_on: Positions of the samples that chose.
         measured_on: Positions of those that measured.
         settings: What was used.
         layout: Where the layer's neurons are.
-        donors: The samples whose values stand in.
-        neurons: All neurons of any cut, ascending.
-        maps: The donors' maps of these neurons.
     """
 
     target: int
     layer: str
-    cuts: tuple[Int[np.ndarray, " _"], ...]
-    messages: tuple[str, ...]
+    cuts: tuple[Cut, ...]
     table: pd.DataFrame = field(repr=False)
     path: pd.DataFrame = field(repr=False)
     chosen_on: Int[np.ndarray, " chosen"] = field(repr=False)
     measured_on: Int[np.ndarray, " measured"] = field(repr=False)
     settings: Mapping[str, Any] = field(repr=False)
     layout: Layout = field(repr=False)
-    donors: Donors = field(repr=False)
-    neurons: Int[np.ndarray, " kept"] = field(repr=False)
-    maps: Float[np.ndarray, "donors kept ..."] = field(repr=False)
 
     def matrix(self, what: str = "loss") -> pd.DataFrame:
         """The selectivity matrix: one row per cut, one column per mechanism.
@@ -164,14 +175,15 @@ class Selectivity:
                 parts.append(self._one(plain, batch, cut, chance, self._pool(pool), place))
         return Applied(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
-    def _cut(self, mechanism: int) -> Int[np.ndarray, " cut"]:
+    def _cut(self, mechanism: int) -> Cut:
         if not is_whole(mechanism) or not 0 <= mechanism < len(self.cuts):
             raise SettingsError(
                 f"mechanism is {mechanism!r}. Pass a number from 0 to {len(self.cuts) - 1}."
             )
-        if not len(self.cuts[mechanism]):
-            raise SettingsError(f"Mechanism {mechanism} has no cut. {self.messages[mechanism]}")
-        return np.sort(self.cuts[mechanism])
+        cut = self.cuts[mechanism]
+        if not len(cut.neurons):
+            raise SettingsError(f"Mechanism {mechanism} has no cut. {cut.message}")
+        return cut
 
     def _pool(self, pool: Pool | None) -> Pool:
         name = str(self.settings["pool"])
@@ -185,7 +197,7 @@ class Selectivity:
         self,
         model: nn.Module,
         batch: Batch,
-        cut: Int[np.ndarray, " cut"],
+        cut: Cut,
         chance: Float[np.ndarray, "samples draws"],
         pool: Pool,
         device: torch.device,
@@ -199,23 +211,13 @@ class Selectivity:
 
         with replaced(model, self.layer, look):
             uncut = forward(model, batch, device).float().cpu().numpy()
-        width = self.donors.values.shape[1]
-        if values[0].shape[1] != width:
-            raise ModelError(
-                f"Layer '{self.layer}' has {values[0].shape[1]} neurons here; the cut was found "
-                f"on {width}. Pass the same network."
-            )
-        beside = self.donors.beside(values[0])
-        columns = np.searchsorted(self.neurons, cut)
         meaning = self.settings["meaning"]
         own = predictions_of(uncut, meaning)
         after, changed = [], []
-        for draw in range(chance.shape[1]):
-            taken = self.maps[beside.pick(cut, chance[:, draw])][:, columns]
-            maps = torch.from_numpy(taken)
+        for maps in self._stand_ins(cut, values[0], chance):
 
             def edit(output: Tensor, maps: Tensor = maps) -> Tensor:
-                return set_neurons(output, cut, maps=maps, layout=self.layout)
+                return set_neurons(output, cut.neurons, maps=maps, layout=self.layout)
 
             with replaced(model, self.layer, edit):
                 outputs = forward(model, batch, device).float().cpu().numpy()
@@ -224,48 +226,72 @@ class Selectivity:
         before = expit(class_score(uncut, self.target, meaning=meaning))
         return before, np.mean(after, axis=0), own == self.target, np.mean(changed, axis=0)
 
+    def _stand_ins(
+        self,
+        cut: Cut,
+        values: Float[np.ndarray, "samples neurons"],
+        chance: Float[np.ndarray, "samples draws"],
+    ) -> Iterator[Tensor]:
+        """The maps that stand in, once for each draw of donors."""
+        if cut.donors is None or cut.maps is None:
+            return
+        width = cut.donors.values.shape[1]
+        if values.shape[1] != width:
+            raise ModelError(
+                f"Layer '{self.layer}' has {values.shape[1]} neurons here; the cut was found on "
+                f"{width}. Pass the same network."
+            )
+        for picked in cut.donors.beside(values).pick(cut.neurons, chance).T:
+            yield torch.from_numpy(cut.maps[picked])
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything, as plain arrays that `runtime.write_arrays` can store."""
         about = {
             "target": self.target,
             "layer": self.layer,
-            "messages": self.messages,
             "settings": dict(self.settings),
             "layout": [self.layout.shape, self.layout.axis, self.layout.pooled],
-            "nearest": self.donors.nearest,
-            "cuts": [cut.tolist() for cut in self.cuts],
+            "messages": [cut.message for cut in self.cuts],
+            "nearest": [cut.donors.nearest if cut.donors else None for cut in self.cuts],
             "table": list(self.table.columns),
             "path": list(self.path.columns),
         }
         arrays = {name: getattr(self, name) for name in INDICES}
-        for name in ("positions", "values", "weights"):
-            arrays[f"donors.{name}"] = getattr(self.donors, name)
+        for number, cut in enumerate(self.cuts):
+            arrays[f"{number}.neurons"] = cut.neurons
+            if cut.donors is not None and cut.maps is not None:
+                arrays[f"{number}.maps"] = cut.maps
+                for name in DONOR_ARRAYS:
+                    arrays[f"{number}.{name}"] = getattr(cut.donors, name)
         for name in ("table", "path"):
             for column, values in getattr(self, name).items():
-                plain = values.to_numpy()
-                arrays[f"{name}.{column}"] = plain.astype(str) if plain.dtype == object else plain
+                arrays[f"{name}.{column}"] = values.to_numpy()
         return arrays | {"about": np.array(json.dumps(about))}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Selectivity:
         """The record that `to_arrays` took apart."""
         about = json.loads(str(arrays["about"]))
-        frames = {
-            name: pd.DataFrame({c: _column(arrays[f"{name}.{c}"]) for c in about[name]})
-            for name in ("table", "path")
-        }
+        parts: dict[str, Any] = {name: arrays[name] for name in INDICES}
+        for name in ("table", "path"):
+            parts[name] = pd.DataFrame({c: arrays[f"{name}.{c}"] for c in about[name]})
+        cuts = []
+        for number, message in enumerate(about["messages"]):
+            nearest = about["nearest"][number]
+            donors = None
+            if nearest is not None:
+                found = {name: arrays[f"{number}.{name}"] for name in DONOR_ARRAYS}
+                donors = Donors(**found, nearest=nearest)
+            maps = arrays.get(f"{number}.maps")
+            cuts.append(Cut(arrays[f"{number}.neurons"], message, donors, maps))
         shape, axis, pooled = about["layout"]
-        donors = (arrays[f"donors.{name}"] for name in ("positions", "values", "weights"))
         return cls(
             target=about["target"],
             layer=about["layer"],
-            cuts=tuple(np.asarray(cut, dtype=np.int64) for cut in about["cuts"]),
-            messages=tuple(about["messages"]),
+            cuts=tuple(cuts),
             settings=about["settings"],
             layout=Layout(tuple(shape), axis, pooled),
-            donors=Donors(*donors, about["nearest"]),
-            **frames,
-            **{name: arrays[name] for name in INDICES},
+            **parts,
         )
 
     def save(self, path: Path | str) -> None:
@@ -284,7 +310,3 @@ class Selectivity:
             StorageError: the file is missing or cut short.
         """
         return cls.from_arrays(read_arrays(path))
-
-
-def _column(values: np.ndarray) -> np.ndarray | list[str]:
-    return [str(v) for v in values] if values.dtype.kind == "U" else values

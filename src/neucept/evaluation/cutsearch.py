@@ -9,19 +9,59 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-WIDTH = 12
+WIDTH = 8
 """Neurons tried at each step: those that were worth most when they were last tried."""
 
-PATIENCE = 6
-"""Steps without a better set after which no more neurons are added."""
+SHARE = 5
+"""One neuron for so many that are there already comes in at a step; one at least."""
+
+WEIGHTS = (1.0, 0.5, 0.0)
+"""How much a loss of the others' log-odds counts in the worth of a neuron; each is tried."""
+
+WHOLE = 0.99
+"""A cut that moves its mechanism this far cannot do much more."""
 
 LEAST_SCORE = 1.0
 """Log-odds, in nats, below which a sample's fall is not blown up into a share."""
 
-PATH_COLUMNS = ("cut", "step", "neuron", "size", "moved", "harmed", "worth")
+PATH_COLUMNS = ("cut", "weight", "size", "moved", "gained", "harmed", "taken")
 
-Shift = Callable[[Int[np.ndarray, " cut"]], Float[np.ndarray, " samples"]]
-"""From a set of neurons to how far cutting it takes each sample; see `shift_of`."""
+
+@dataclass(frozen=True)
+class Effect:
+    """What a cut does to each sample.
+
+    Attributes:
+        moved: The share of the log-odds lost; see `shift_of`.
+        nats: The log-odds lost, in nats; no more than there were, nor less than minus that.
+        loss: The probability lost.
+    """
+
+    moved: Float[np.ndarray, " samples"]
+    nats: Float[np.ndarray, " samples"]
+    loss: Float[np.ndarray, " samples"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A set of neurons on the way, and its means over the samples that choose.
+
+    Attributes:
+        moved: The share of the log-odds that the mechanism's samples lose.
+        gained: The same in nats.
+        harmed: The log-odds lost by the other mechanism that loses most, in nats.
+        taken: The probability lost by the other mechanism that loses most.
+    """
+
+    cut: tuple[int, ...]
+    moved: float
+    gained: float
+    harmed: float
+    taken: float
+
+    def worth(self, weight: float) -> float:
+        """Nats gained, less what the others lose."""
+        return self.gained - weight * self.harmed
 
 
 @dataclass(frozen=True)
@@ -50,98 +90,106 @@ def shift_of(
         before: Log-odds of the class, in nats.
         after: The same with neurons cut.
     """
-    return np.clip((before - after) / np.maximum(before, LEAST_SCORE), -1.0, 1.0)
+    return np.asarray(np.clip((before - after) / np.maximum(before, LEAST_SCORE), -1.0, 1.0))
 
 
 class CutSearch:
-    """Sets of neurons and what cutting them does to each mechanism, on the rows that choose."""
+    """Sets of neurons, and what cutting them does to a mechanism and to those beside it."""
 
     def __init__(
-        self, shift: Shift, groups: Int[np.ndarray, " samples"], candidates: Sequence[int]
+        self,
+        effect: Callable[[Int[np.ndarray, " cut"]], Effect],
+        labels: Int[np.ndarray, " samples"],
+        mechanism: int,
+        candidates: Sequence[int],
     ) -> None:
         """Try every candidate alone.
 
         Args:
-            shift: How far cutting a set takes each sample.
-            groups: The mechanism of each sample.
+            effect: What cutting a set, its neurons ascending, does to each sample that chooses.
+            labels: The mechanism of each sample.
+            mechanism: Whose samples are to be moved.
             candidates: The neurons that may be cut.
         """
-        self._shift = shift
-        self._groups = groups
-        self._alone = {neuron: self._effects([neuron]) for neuron in candidates}
+        self._effect, self._labels, self._mechanism = effect, labels, mechanism
+        self._others = [group for group in np.unique(labels) if group != mechanism]
+        self._alone = {neuron: self._step((neuron,)) for neuron in candidates}
 
-    def _effects(self, cut: Sequence[int]) -> dict[int, tuple[float, float]]:
-        """Per mechanism, how far its samples move on average: all told, and falls alone."""
-        shift = self._shift(np.sort(np.asarray(cut, dtype=np.int64)))
-        found = {}
-        for group in np.unique(self._groups):
-            own = shift[self._groups == group]
-            found[int(group)] = float(own.mean()), float(np.clip(own, 0.0, None).mean())
-        return found
+    def _step(self, cut: tuple[int, ...]) -> Step:
+        effect = self._effect(np.sort(np.asarray(cut, dtype=np.int64)))
+        own = self._labels == self._mechanism
+        beside = [self._labels == group for group in self._others]
+        return Step(
+            cut,
+            moved=float(effect.moved[own].mean()),
+            gained=float(effect.nats[own].mean()),
+            harmed=max(float(np.clip(effect.nats[rows], 0.0, None).mean()) for rows in beside),
+            taken=max(float(effect.loss[rows].mean()) for rows in beside),
+        )
 
-    def find(self, mechanism: int, most: int, level: float) -> Found:
-        """The smallest set found that is nearly as selective as the best of its path.
+    def find(self, most: int, level: float, spare: float) -> Found:
+        """The smallest set found that moves the mechanism nearly as far as any that spares others.
 
-        The worth of a set is how far it moves the mechanism's samples, less how far it lowers
-        those of the mechanism it harms most. Neurons come in one by one, the one that adds most
-        first; the smallest set on the path that reaches `level` of the best worth is taken, and
-        then loses every neuron it can spare at that worth.
+        Neurons come in one by one, later a few at a time: those worth most, of those with which no
+        other mechanism loses more than `spare` of its probability. That is done for weights of
+        the others' log-odds, and the path that moves the mechanism farthest is taken, to its
+        smallest set that moves `level` of that. The set then loses every neuron it can spare.
 
         Args:
-            mechanism: Whose samples are to be moved.
             most: Neurons at most.
-            level: Share of the best worth, in (0, 1].
+            level: Share of the farthest move, in (0, 1].
+            spare: Mean probability that any other mechanism may lose.
 
         Returns:
-            The cut; empty where no set moves the mechanism more than it harms another.
+            The cut; empty where no set takes more from the mechanism than from another.
         """
-        known = {c: _worth(effects, mechanism)[2] for c, effects in self._alone.items()}
-        cut: list[int] = []
-        rows: list[tuple[str, int, int, float, float, float]] = []
-        worths: list[float] = []
-        while len(cut) < most and known:
-            tried = {}
-            for neuron in sorted(known, key=lambda c: (-known[c], c))[:WIDTH]:
-                # Alone, its effects are known already.
-                effects = self._effects([*cut, neuron]) if cut else self._alone[neuron]
-                tried[neuron] = _worth(effects, mechanism)
-                known[neuron] = tried[neuron][2] - (worths[-1] if worths else 0.0)
-            chosen = max(tried, key=lambda c: (tried[c][2], -c))
-            cut.append(chosen)
-            del known[chosen]
-            worths.append(tried[chosen][2])
-            rows.append(("added", chosen, len(cut), *tried[chosen]))
-            if len(worths) - 1 - int(np.argmax(worths)) >= PATIENCE:
-                break
-        best = max(worths, default=0.0)
-        if best > 0:
-            enough = int(np.argmax(np.asarray(worths) >= level * best)) + 1
-            cut = self._pruned(cut[:enough], mechanism, level * best, rows)
-        else:
-            cut = []
+        paths = {weight: self._grown(weight, most, spare) for weight in WEIGHTS}
+        rows = [(w, *_row(step)) for w, path in paths.items() for step in path]
         frame = pd.DataFrame(rows, columns=list(PATH_COLUMNS[1:]))
-        frame.insert(0, "cut", mechanism)
+        frame.insert(0, "cut", self._mechanism)
+        useful = {w: [s for s in path if s.worth(1.0) > 0] for w, path in paths.items()}
+        farthest = {w: max((s.moved for s in path), default=0.0) for w, path in useful.items()}
+        weight = max(WEIGHTS, key=lambda w: farthest[w])
+        needed = level * farthest[weight]
+        if needed <= 0:
+            return Found(np.zeros(0, dtype=np.int64), frame)
+        step = next(s for s in useful[weight] if s.moved >= needed)
+        cut = self._pruned(step.cut, needed, spare)
         return Found(np.asarray(cut, dtype=np.int64), frame)
 
-    def _pruned(
-        self,
-        cut: list[int],
-        mechanism: int,
-        needed: float,
-        rows: list[tuple[str, int, int, float, float, float]],
-    ) -> list[int]:
-        """The set without the neurons it can spare; early ones are tried first."""
-        for neuron in tuple(cut[:-1]):
-            rest = [other for other in cut if other != neuron]
-            worth = _worth(self._effects(rest), mechanism)
-            if worth[2] >= needed:
-                cut = rest
-                rows.append(("spared", neuron, len(cut), *worth))
+    def _grown(self, weight: float, most: int, spare: float) -> list[Step]:
+        """One path: each step is the last one and what is worth most beside it."""
+        known = {neuron: step.worth(weight) for neuron, step in self._alone.items()}
+        path: list[Step] = []
+        cut: tuple[int, ...] = ()
+        while len(cut) < most and known:
+            last = path[-1].worth(weight) if path else 0.0
+            together = min(max(1, len(cut) // SHARE), most - len(cut))
+            tried: dict[int, Step] = {}
+            for neuron in sorted(known, key=lambda c: (-known[c], c))[: WIDTH + together]:
+                step = self._step((*cut, neuron)) if cut else self._alone[neuron]
+                known[neuron] = step.worth(weight) - last
+                if step.taken <= spare:
+                    tried[neuron] = step
+            if not tried:
+                break
+            best = sorted(tried, key=lambda c: (-tried[c].worth(weight), c))[:together]
+            step = tried[best[0]] if len(best) == 1 else self._step((*cut, *best))
+            path.append(step if step.taken <= spare else tried[best[0]])
+            cut = path[-1].cut
+            known = {neuron: worth for neuron, worth in known.items() if neuron not in cut}
+            if path[-1].moved >= WHOLE:
+                break
+        return path
+
+    def _pruned(self, cut: tuple[int, ...], needed: float, spare: float) -> tuple[int, ...]:
+        """The set without the neurons it can do without; early ones are tried first."""
+        for neuron in cut[:-1]:
+            step = self._step(tuple(other for other in cut if other != neuron))
+            if step.moved >= needed and step.taken <= spare and step.worth(1.0) > 0:
+                cut = step.cut
         return cut
 
 
-def _worth(effects: dict[int, tuple[float, float]], mechanism: int) -> tuple[float, float, float]:
-    """How far the mechanism moves, how far the others are lowered at most, and the difference."""
-    moved = effects[mechanism][0]
-    harmed = max(lowered for group, (_, lowered) in effects.items() if group != mechanism)
-    return moved, harmed, moved - harmed
+def _row(step: Step) -> tuple[float, ...]:
+    return len(step.cut), step.moved, step.gained, step.harmed, step.taken

@@ -1,4 +1,4 @@
-"""Samples of other predictions, whose values stand in for those of neurons that are cut."""
+"""Samples outside a mechanism, whose values stand in for those of neurons that are cut."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 FEWEST = 30
-"""Samples of other predictions without which nothing is cut."""
+"""Samples outside a mechanism without which nothing is cut."""
+
+SAME = 1e-8
+"""Squared distance, relative to the lengths, at which a donor is the sample itself or a copy."""
 
 
 @dataclass(frozen=True)
 class Donors:
-    """Samples that a network predicts otherwise, and what a layer gave for them.
+    """Samples outside a mechanism, and what a layer gave for them.
 
     Attributes:
         positions: Which samples of the data.
@@ -21,13 +24,13 @@ class Donors:
         weights: What makes the neurons comparable: one over the standard deviation over all
             samples, 0 for a neuron that does not vary.
         nearest: How many donors a sample may take values from: those most like it in the neurons
-            that are not cut. None for any.
+            that are not cut.
     """
 
     positions: Int[np.ndarray, " donors"] = field(repr=False)
     values: Float[np.ndarray, "donors neurons"] = field(repr=False)
     weights: Float[np.ndarray, " neurons"] = field(repr=False)
-    nearest: int | None
+    nearest: int
 
     def beside(self, values: Float[np.ndarray, "samples neurons"]) -> Beside:
         """The donors as seen from some samples."""
@@ -42,12 +45,15 @@ class Beside:
         self._donors = donors
         self._own = values * donors.weights
         self._theirs = donors.values * donors.weights
-        self._whole = None if donors.nearest is None else _squares(self._own, self._theirs)
+        self._whole = _squares(self._own, self._theirs)
+        lengths = (self._own**2).sum(axis=1)[:, None] + (self._theirs**2).sum(axis=1)
+        # One that gives a sample its own values back would make a cut look harmless.
+        self._whole[self._whole <= SAME * lengths] = np.inf
 
     def pick(
-        self, cut: Int[np.ndarray, " cut"], chance: Float[np.ndarray, " samples"]
-    ) -> Int[np.ndarray, " samples"]:
-        """A donor for each sample.
+        self, cut: Int[np.ndarray, " cut"], chance: Float[np.ndarray, "samples draws"]
+    ) -> Int[np.ndarray, "samples draws"]:
+        """Donors for each sample.
 
         Args:
             cut: The neurons that are to be replaced; only the others tell which donors are near.
@@ -58,14 +64,12 @@ class Beside:
             Places among the donors.
         """
         many = len(self._theirs)
-        if self._whole is None or self._donors.nearest is None:
-            return (chance * many).astype(np.int64)
         near = min(self._donors.nearest, many)
         distance = self._whole - _squares(self._own[:, cut], self._theirs[:, cut])
         found = np.argpartition(distance, near - 1, axis=1)[:, :near]
         order = np.take_along_axis(distance, found, axis=1).argsort(axis=1, kind="stable")
-        taken = np.take_along_axis(order, (chance * near).astype(np.int64)[:, None], axis=1)
-        return np.take_along_axis(found, taken, axis=1)[:, 0]
+        found = np.take_along_axis(found, order, axis=1)
+        return np.take_along_axis(found, (chance * near).astype(np.int64), axis=1)
 
 
 def _squares(

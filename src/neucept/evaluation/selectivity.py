@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import pandas as pd
 from jaxtyping import Int
 from torch import nn
 
-from neucept.activations import Activations, evaluation_mode, meaning_of
+from neucept.activations import Activations, MapBank, evaluation_mode, meaning_of
 from neucept.critical import Critical
 from neucept.errors import DataError, ModelError, SettingsError, near_names
-from neucept.evaluation.cutrecord import Selectivity
-from neucept.evaluation.cutsearch import CutSearch, Found
+from neucept.evaluation.cutrecord import Cut, Selectivity
+from neucept.evaluation.cutsearch import CutSearch
 from neucept.evaluation.cutting import LayerRun
+from neucept.evaluation.donors import Donors
 from neucept.evaluation.halves import Part, halves, interval
 from neucept.evaluation.swapping import Swapping, recorded_donors
 from neucept.mechanisms import Mechanisms
@@ -23,6 +25,14 @@ from neucept.runtime import Progress, check_seed, generator, is_real, is_whole
 
 NEAREST = 5
 """Donors that a sample may take values from, unless told otherwise."""
+
+SPARE = 0.05
+"""Probability that a cut may take from the others, unless told otherwise."""
+
+DONORS = ("mechanism", "class")
+"""What donors are outside of."""
+
+NOTHING = np.zeros(0, dtype=np.int64)
 
 CANDIDATES = 128
 """Critical neurons that are tried at most: those whose means differ most between mechanisms."""
@@ -55,9 +65,11 @@ def selectivity(
     *,
     layer: str | None = None,
     samples: int = 200,
-    most: int = 24,
+    most: int | None = None,
     level: float = 0.9,
-    nearest: int | None = NEAREST,
+    spare: float = SPARE,
+    donors: str = "mechanism",
+    nearest: int = NEAREST,
     groups: Sequence[object] | np.ndarray | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -65,13 +77,15 @@ def selectivity(
 ) -> Selectivity:
     """Find, for each mechanism, the fewest neurons whose cut takes its predictions and no others'.
 
-    A neuron that is cut takes the value it has in a donor: a sample that the network predicts as
-    another class, one of those most alike in the neurons that are not cut. All cut neurons take
-    theirs from the same donor. So what the neurons say becomes what they say where the class is
-    not predicted, on values and maps that the network has met.
+    A neuron that is cut takes the value it has in a donor: a sample outside the mechanism, one of
+    those most alike in the neurons that are not cut. All cut neurons take theirs from the same
+    donor. So what the neurons say becomes what they say in such samples without the mechanism, on
+    values and maps that the network has met.
 
-    Half of each mechanism's samples choose the cut, by the share of the log-odds it takes from
-    them and from the others (`Selectivity.path`); the other half, which chose nothing, measure it.
+    Half of each mechanism's samples choose the cut: the fewest neurons that take the most of its
+    log-odds, among the sets that take hardly any probability from the other mechanisms. The other
+    half, which chose nothing, measure it. Where a second road leads to the class (a marked image
+    that shows the class as well), a cut may take log-odds and no prediction; `moved` shows it.
 
     Args:
         model: The network that `acts` was captured from; left exactly as found.
@@ -82,10 +96,14 @@ def selectivity(
         layer: Whose neurons are cut; None for the layer that the mechanisms were found in (the
             last of several).
         samples: Samples of each mechanism at most that choose, and as many that measure.
-        most: Neurons in a cut at most.
-        level: A cut is the smallest set that reaches this share of the best worth found, in
-            (0, 1].
-        nearest: How many donors a sample may take values from; None for any of them.
+        most: Neurons in a cut at most; None for half of the layer's critical ones.
+        level: A cut is the smallest set that moves its mechanism this share of the way that the
+            best one does, in (0, 1].
+        spare: Mean probability of the target that a cut may take from any other mechanism, on the
+            samples that choose; at least 0, below 1.
+        donors: "mechanism": samples outside the mechanism, half of them predicted as the class;
+            "class": samples predicted as another class, so that more predictions change.
+        nearest: How many donors a sample may take values from.
         groups: What samples must stay together (one patient, one video), one name for each sample
             of `data`; None when each stands for itself.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -97,54 +115,63 @@ def selectivity(
 
     Raises:
         ModelError: the layer was not captured or searched, or the model fails.
-        DataError: fewer than two mechanisms have samples enough, too few samples are predicted as
-            another class, or `data` is not what `acts` came from.
+        DataError: fewer than two mechanisms have samples enough, too few samples can be donors, or
+            `data` is not what `acts` came from.
         SettingsError: a setting is out of range, or no neuron of the layer is critical.
 
     Source: values from other samples are resampling ablation (Chan et al., 2022, "Causal
-    scrubbing"); the share of samples whose prediction changes is measured as in `ablate`.
+    scrubbing"); near ones keep to the law given the other neurons, as "resample" of `ablate`.
     """
     at = _layer(acts, crit, mech, layer)
-    _check_numbers({"samples": samples, "most": most}, level, nearest)
+    whole = {"samples": samples, "nearest": nearest}
+    _check_numbers(whole if most is None else {**whole, "most": most}, level, spare)
+    if donors not in DONORS:
+        raise SettingsError(f"donors is {donors!r}. {near_names(str(donors), DONORS)}")
     check_seed(seed)
     choose, measure, left = halves(mech, samples, groups, seed, acts.n_samples)
-    candidates = _candidates(acts, crit, at, choose)
+    candidates = _candidates(acts, crit, at, choose).tolist()
+    limit = max(1, len(candidates) // 2) if most is None else most
     looked_at = np.unique(choose.labels).tolist()
-    found: dict[int, Found] = {}
-
-    def tell(done: int) -> None:
-        if progress is not None:
-            progress("selectivity", done, len(looked_at) + 1)
-
+    cuts = [Cut(NOTHING, left.get(m, "")) for m in range(mech.n_mechanisms)]
+    paths, tables = [], []
     with evaluation_mode(model, device) as place:
-        donors, bank = recorded_donors(model, data, acts, crit.target, at, nearest, place, seed)
-
-        def swapping(part: Part) -> Swapping:
-            run = LayerRun(model, data, acts, at, part.rows, place)
-            return Swapping(run, acts, crit.target, at, donors, bank, seed)
-
-        search = CutSearch(swapping(choose).shift, choose.labels, candidates.tolist())
-        for mechanism in looked_at:
-            found[mechanism] = search.find(mechanism, most, level)
-            tell(len(found))
-        table = _measured(swapping(measure), measure, found, seed)
-        tell(len(found) + 1)
-    none = np.zeros(0, dtype=np.int64)
-    cuts = [found[m].neurons if m in found else none for m in range(mech.n_mechanisms)]
-    kept = np.unique(np.concatenate(cuts))
+        choosing, measuring = (
+            LayerRun(model, data, acts, at, part.rows, place) for part in (choose, measure)
+        )
+        for done, mechanism in enumerate(looked_at):
+            inside = mech.samples[mech.labels == mechanism]
+            others, bank = recorded_donors(
+                model, data, acts, at, inside, donors == "mechanism", nearest, place, seed
+            )
+            swapping = partial(_swapping, acts, crit.target, at, others, bank, seed)
+            search = CutSearch(swapping(choosing).effect, choose.labels, mechanism, candidates)
+            found = search.find(limit, level, spare)
+            paths.append(found.path)
+            if len(found.neurons):
+                maps = bank.of(found.neurons, np.arange(bank.n_references)).cpu().numpy()
+                cuts[mechanism] = Cut(found.neurons, "", others, maps)
+                tables.append(
+                    _measured(swapping(measuring), measure, mechanism, found.neurons, seed)
+                )
+            else:
+                cuts[mechanism] = Cut(NOTHING, _nothing(limit, spare))
+            if progress is not None:
+                progress("selectivity", done + 1, len(looked_at))
+    nothing = pd.DataFrame({name: [] for name in TABLE_COLUMNS})
     return Selectivity(
         target=crit.target,
         layer=at,
         cuts=tuple(cuts),
-        messages=tuple(_message(m, found, left, most) for m in range(mech.n_mechanisms)),
-        table=table,
-        path=pd.concat([one.path for one in found.values()], ignore_index=True),
+        table=pd.concat(tables, ignore_index=True) if tables else nothing,
+        path=pd.concat(paths, ignore_index=True),
         chosen_on=choose.rows,
         measured_on=measure.rows,
         settings={
             "samples": samples,
-            "most": most,
+            "most": limit,
             "level": level,
+            "spare": spare,
+            "donors": donors,
             "nearest": nearest,
             "seed": seed,
             "candidates": len(candidates),
@@ -152,10 +179,19 @@ def selectivity(
             "meaning": meaning_of(acts.outputs),
         },
         layout=acts.layouts[at],
-        donors=donors,
-        neurons=kept,
-        maps=bank.of(kept, np.arange(len(donors.positions))).cpu().numpy(),
     )
+
+
+def _swapping(
+    acts: Activations,
+    target: int,
+    layer: str,
+    donors: Donors,
+    bank: MapBank,
+    seed: int,
+    run: LayerRun,
+) -> Swapping:
+    return Swapping(run, acts, target, layer, donors, bank, seed)
 
 
 def _layer(acts: Activations, crit: Critical, mech: Mechanisms, layer: str | None) -> str:
@@ -177,14 +213,14 @@ def _layer(acts: Activations, crit: Critical, mech: Mechanisms, layer: str | Non
     return at
 
 
-def _check_numbers(numbers: Mapping[str, object], level: object, nearest: object) -> None:
-    if nearest is not None:
-        numbers = {**numbers, "nearest": nearest}
+def _check_numbers(numbers: Mapping[str, object], level: object, spare: object) -> None:
     for name, value in numbers.items():
         if not is_whole(value) or value < 1:
             raise SettingsError(f"{name} is {value!r}. Pass a whole number of at least 1.")
     if not is_real(level) or not 0 < level <= 1:
         raise SettingsError(f"level is {level!r}. Pass a number above 0 and at most 1.")
+    if not is_real(spare) or not 0 <= spare < 1:
+        raise SettingsError(f"spare is {spare!r}. Pass a probability of at least 0 and below 1.")
 
 
 def _candidates(
@@ -200,38 +236,31 @@ def _candidates(
 
 
 def _measured(
-    swapping: Swapping, measure: Part, found: Mapping[int, Found], seed: int
+    swapping: Swapping, measure: Part, cut: int, neurons: Int[np.ndarray, " cut"], seed: int
 ) -> pd.DataFrame:
-    """What each cut does to the samples of each mechanism; see `Selectivity.table`."""
+    """What a cut does to the samples of each mechanism; see `Selectivity.table`."""
+    lost, changed, shift = swapping.losses(neurons, MEASURE_DRAWS)
     rows = []
-    for cut, one in found.items():
-        if not len(one.neurons):
-            continue
-        lost, changed, shift = swapping.losses(np.sort(one.neurons), MEASURE_DRAWS)
-        for mechanism in found:
-            own = measure.labels == mechanism
-            units = measure.units[own]
-            random = generator(seed, "selectivity interval", cut, mechanism)
-            loss = interval(lost[own], units, random)
-            share = interval(changed[own], units, random, share=True)
-            rows.append(
-                (
-                    *(cut, mechanism, len(one.neurons), int(own.sum())),
-                    float(swapping.probability[own].mean()),
-                    *(float(lost[own].mean()), *loss),
-                    *(float(changed[own].mean()), *share),
-                    float(shift[own].mean()),
-                )
+    for mechanism in np.unique(measure.labels).tolist():
+        own = measure.labels == mechanism
+        units = measure.units[own]
+        random = generator(seed, "selectivity interval", cut, mechanism)
+        loss = interval(lost[own], units, random)
+        share = interval(changed[own], units, random, share=True)
+        rows.append(
+            (
+                *(cut, mechanism, len(neurons), int(own.sum())),
+                float(swapping.probability[own].mean()),
+                *(float(lost[own].mean()), *loss),
+                *(float(changed[own].mean()), *share),
+                float(shift[own].mean()),
             )
+        )
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
 
 
-def _message(mechanism: int, found: Mapping[int, Found], left: Mapping[int, str], most: int) -> str:
-    if mechanism in left:
-        return left[mechanism]
-    if len(found[mechanism].neurons):
-        return ""
+def _nothing(most: int, spare: float) -> str:
     return (
-        f"No set of up to {most} critical neurons moved its samples more than it harmed those of "
-        "another mechanism."
+        f"No set of up to {most} critical neurons took more from its samples than from another "
+        f"mechanism's and left the others all but {spare:g} of their probability."
     )

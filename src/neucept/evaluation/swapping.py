@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from neucept.activations import (
     set_neurons,
 )
 from neucept.errors import DataError
-from neucept.evaluation.cutsearch import shift_of
+from neucept.evaluation.cutsearch import Effect, shift_of
 from neucept.evaluation.cutting import BATCH, LayerRun
 from neucept.evaluation.donors import FEWEST, Donors, weights_of
 from neucept.runtime import generator
@@ -35,28 +36,45 @@ def recorded_donors(
     model: nn.Module,
     data: Any,
     acts: Activations,
-    target: int,
     layer: str,
-    nearest: int | None,
+    inside: Int[np.ndarray, " inside"],
+    class_too: bool,
+    nearest: int,
     device: torch.device,
     seed: int,
 ) -> tuple[Donors, MapBank]:
-    """Samples that are predicted as another class, with the layer's maps.
+    """Samples outside a mechanism, with the layer's maps.
 
     Call it inside `evaluation_mode`.
+
+    Args:
+        model: The network.
+        data: The samples that `acts` was captured from.
+        acts: Captured activations.
+        layer: Whose maps are recorded.
+        inside: Positions of the mechanism's samples.
+        class_too: Whether donors may be predicted as the mechanism's samples are; half at most.
+        nearest: See `Donors`.
+        device: From `evaluation_mode`.
+        seed: What they are drawn with.
 
     Raises:
         DataError: there are fewer than 30 of them.
         ModelError: the layer cannot be read.
     """
-    others = np.flatnonzero(acts.predictions != target)
+    outside = np.setdiff1d(np.arange(acts.n_samples), inside)
+    alike = acts.predictions[outside] == acts.predictions[inside[0]]
+    random = generator(seed, "donors", layer)
+    others = random.permutation(outside[~alike])[:MOST_DONORS]
+    if class_too:
+        own = random.permutation(outside[alike])[: MOST_DONORS // 2]
+        others = np.concatenate([own, others[: MOST_DONORS - len(own)]])
     if len(others) < FEWEST:
         raise DataError(
-            f"{len(others)} of {acts.n_samples} samples are predicted as another class than "
-            f"{target}; what stands in for a cut neuron comes from at least {FEWEST} of them. "
-            "Give more samples of other classes."
+            f"{len(others)} of {acts.n_samples} samples can stand in for those of a mechanism; at "
+            f"least {FEWEST} must. Give more samples of other classes, or donors='mechanism'."
         )
-    rows = np.sort(generator(seed, "donors", layer).permutation(others)[:MOST_DONORS])
+    rows = np.sort(others)
     bank = MapBank.record(
         model,
         layer,
@@ -99,30 +117,42 @@ class Swapping:
         return class_score(outputs, self._target, meaning=self._meaning)
 
     def outputs(
-        self, cut: Int[np.ndarray, " cut"], draw: int
-    ) -> Float[np.ndarray, "samples columns"]:
-        """What the network returns with neurons cut; another draw takes other donors."""
-        random = generator(self._seed, "swap", draw)
-        picked = self._beside.pick(cut, random.random(len(self.before)))
+        self, cut: Int[np.ndarray, " cut"], draws: int, purpose: str
+    ) -> Iterator[Float[np.ndarray, "samples columns"]]:
+        """What the network returns with neurons cut, once for each draw of donors.
 
-        def edit(output: Tensor, span: slice) -> Tensor:
-            maps = self._bank.of(cut, picked[span])
-            return set_neurons(output, cut, maps=maps, layout=self._layout)
+        Args:
+            cut: The neurons, ascending.
+            draws: Donors per sample.
+            purpose: Another purpose draws others; for one purpose every cut has the same chances.
+        """
+        random = generator(self._seed, "swap", purpose)
+        picked = self._beside.pick(cut, random.random((len(self.before), draws)))
+        for draw in range(draws):
 
-        return self._run.outputs(edit)
+            def edit(output: Tensor, span: slice, draw: int = draw) -> Tensor:
+                maps = self._bank.of(cut, picked[span, draw])
+                return set_neurons(output, cut, maps=maps, layout=self._layout)
 
-    def shift(self, cut: Int[np.ndarray, " cut"]) -> Float[np.ndarray, " samples"]:
-        """How far a cut takes each sample; see `shift_of`."""
-        after = [self._score(self.outputs(cut, draw)) for draw in range(SEARCH_DRAWS)]
-        return np.mean([shift_of(self.before, one) for one in after], axis=0)
+            yield self._run.outputs(edit)
+
+    def effect(self, cut: Int[np.ndarray, " cut"]) -> Effect:
+        """What a cut does to each sample, mean over few donors."""
+        moved, nats, loss = [], [], []
+        bound = np.abs(self.before)
+        for outputs in self.outputs(cut, SEARCH_DRAWS, "search"):
+            after = self._score(outputs)
+            moved.append(shift_of(self.before, after))
+            nats.append(np.clip(self.before - after, -bound, bound))
+            loss.append(self.probability - expit(after))
+        return Effect(*(np.mean(each, axis=0) for each in (moved, nats, loss)))
 
     def losses(
         self, cut: Int[np.ndarray, " cut"], draws: int
     ) -> tuple[Float[np.ndarray, " samples"], ...]:
         """Per sample, means over draws: probability lost, share of predictions changed, shift."""
         lost, changed, shift = [], [], []
-        for draw in range(draws):
-            outputs = self.outputs(cut, SEARCH_DRAWS + draw)
+        for outputs in self.outputs(cut, draws, "measure"):
             after = self._score(outputs)
             lost.append(self.probability - expit(after))
             changed.append(predictions_of(outputs, self._meaning) != self._target)

@@ -63,6 +63,12 @@ def mechanisms(samples: np.ndarray, labels: np.ndarray, layer: str, target: int 
         message="",
         settings={},
         assigner=None,
+        leaves=labels,
+        tree=empty,
+        order=none,
+        together=np.arange(len(samples)),
+        ids=[str(i) for i in samples],
+        total=-1,
     )
 
 

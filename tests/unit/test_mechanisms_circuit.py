@@ -85,6 +85,12 @@ def mechanisms(labels: np.ndarray = LABELS) -> Mechanisms:
         message="",
         settings={},
         assigner=None,
+        leaves=labels,
+        tree=empty,
+        order=none,
+        together=np.arange(SAMPLES),
+        ids=[str(i) for i in range(SAMPLES)],
+        total=-1,
     )
 
 

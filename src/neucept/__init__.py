@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from neucept.evaluation import Agreement as Agreement
     from neucept.evaluation import Information as Information
     from neucept.evaluation import InformationCurve as InformationCurve
+    from neucept.evaluation import Selectivity as Selectivity
     from neucept.evaluation import ablate as ablate
     from neucept.evaluation import agreement as agreement
     from neucept.evaluation import conditional_information as conditional_information
@@ -29,14 +30,17 @@ if TYPE_CHECKING:
     from neucept.evaluation import information_curve as information_curve
     from neucept.evaluation import planted_data as planted_data
     from neucept.evaluation import planted_network as planted_network
+    from neucept.evaluation import selectivity as selectivity
     from neucept.knockoffs import Audit as Audit
     from neucept.knockoffs import Sampler as Sampler
     from neucept.knockoffs import Selection as Selection
     from neucept.knockoffs import audit as audit
     from neucept.knockoffs import fit_sampler as fit_sampler
     from neucept.knockoffs import select as select
+    from neucept.mechanisms import Circuit as Circuit
     from neucept.mechanisms import Mechanisms as Mechanisms
     from neucept.mechanisms import associate as associate
+    from neucept.mechanisms import circuit as circuit
     from neucept.mechanisms import discover_mechanisms as discover_mechanisms
     from neucept.report import write_report as write_report
     from neucept.study.comparing import Comparison as Comparison
@@ -56,6 +60,7 @@ _HOME = {
     "Activations": "activations",
     "Agreement": "evaluation",
     "Audit": "knockoffs",
+    "Circuit": "mechanisms",
     "Comparison": "study.comparing",
     "Critical": "critical",
     "Explanation": "study.explaining",
@@ -66,6 +71,7 @@ _HOME = {
     "Sampler": "knockoffs",
     "Search": "critical",
     "Selection": "knockoffs",
+    "Selectivity": "evaluation",
     "Study": "study.folder",
     "StudySettings": "study.settings",
     "ablate": "evaluation",
@@ -74,6 +80,7 @@ _HOME = {
     "audit": "knockoffs",
     "capture": "activations",
     "chain_information": "critical",
+    "circuit": "mechanisms",
     "compare": "study.comparing",
     "conditional_information": "evaluation",
     "decoy_activations": "evaluation",
@@ -89,6 +96,7 @@ _HOME = {
     "reliability": "study.reliability",
     "run_study": "study.run",
     "select": "knockoffs",
+    "selectivity": "evaluation",
     "write_report": "report",
 }
 

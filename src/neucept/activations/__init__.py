@@ -2,7 +2,7 @@
 
 from neucept.activations.batches import Batch, Batches
 from neucept.activations.capture import capture
-from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, neuron_values
+from neucept.activations.neurons import KINDS, POOLS, Kind, Layout, Pool, neuron_values
 from neucept.activations.outputs import (
     Target,
     check_target,
@@ -33,6 +33,7 @@ __all__ = [
     "Kind",
     "Layout",
     "MapBank",
+    "Pool",
     "Rerun",
     "Target",
     "capture",

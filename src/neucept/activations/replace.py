@@ -198,6 +198,18 @@ class MapBank:
         index = torch.from_numpy(np.asarray(neurons)).to(self._maps.device)
         return self._maps[:, index].mean(dim=0, keepdim=True)
 
+    def of(
+        self, neurons: Int[np.ndarray, " set"], references: Int[np.ndarray, " samples"]
+    ) -> Float[Tensor, "samples set ..."]:
+        """The maps of some neurons, all taken from one reference sample at a time.
+
+        Args:
+            neurons: Which neurons.
+            references: Whose maps, in the order of recording; one may come several times.
+        """
+        index = torch.from_numpy(np.asarray(neurons)).to(self._maps.device)
+        return self._maps[torch.from_numpy(np.asarray(references)).to(index.device)[:, None], index]
+
     def maps(
         self,
         neurons: Int[np.ndarray, " set"],

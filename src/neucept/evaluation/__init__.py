@@ -2,6 +2,7 @@
 
 from neucept.evaluation.ablation import Ablation, ablate
 from neucept.evaluation.agreement import Agreement, agreement
+from neucept.evaluation.cutrecord import Applied, Selectivity
 from neucept.evaluation.decoys import Decoys, decoy_activations
 from neucept.evaluation.information import (
     Information,
@@ -10,15 +11,18 @@ from neucept.evaluation.information import (
     information_curve,
 )
 from neucept.evaluation.planted import PlantedData, PlantedNetwork, planted_data, planted_network
+from neucept.evaluation.selectivity import selectivity
 
 __all__ = [
     "Ablation",
     "Agreement",
+    "Applied",
     "Decoys",
     "Information",
     "InformationCurve",
     "PlantedData",
     "PlantedNetwork",
+    "Selectivity",
     "ablate",
     "agreement",
     "conditional_information",
@@ -26,4 +30,5 @@ __all__ = [
     "information_curve",
     "planted_data",
     "planted_network",
+    "selectivity",
 ]

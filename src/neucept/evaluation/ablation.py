@@ -37,6 +37,7 @@ from neucept.activations import (
 )
 from neucept.critical import Critical
 from neucept.errors import DataError, ModelError, SettingsError, near_names
+from neucept.evaluation.cutting import BATCH, check_replay
 from neucept.knockoffs import Sampler, fit_sampler
 from neucept.runtime import Progress, check_seed, derived_seed, generator, writing
 
@@ -44,7 +45,6 @@ MODES = ("resample", "zero", "mean", "noise")
 RANDOM_ORDERS = 20
 STEPS = 7
 REFERENCES = 512
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class Cut:
                 model, layer, batches.take(reference), layout=self.layout, device=device, pool=pool
             )
         self.network = Rerun(model, layer, taken, device)
-        _check_replay(torch.cat(self.network.outputs).numpy(), self.uncut, layer)
+        check_replay(torch.cat(self.network.outputs).numpy(), self.uncut, layer)
 
     def curve(
         self,
@@ -335,16 +335,3 @@ def checked_order(ranked: Any, neurons: int) -> Int[np.ndarray, " neurons"]:
             "neurons once."
         )
     return order
-
-
-def _check_replay(
-    again: Float[np.ndarray, "samples classes"],
-    recorded: Float[np.ndarray, "samples classes"],
-    layer: str,
-) -> None:
-    apart = float(np.abs(again - recorded).max())
-    if apart > 1e-2 * (1.0 + float(np.abs(recorded).max())):
-        raise DataError(
-            f"The network's outputs differ by up to {apart:.3g} from those captured with layer "
-            f"'{layer}'. Pass the model and the data that the activations were captured from."
-        )

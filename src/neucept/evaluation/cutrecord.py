@@ -70,12 +70,16 @@ class Cut:
         neurons: In the order in which they came in; none where no set was selective or the
             mechanism was left out.
         message: Why there are none; "" where there are.
+        reach: How far the cut takes the mechanism's samples that chose it, 0 to 1: mean of the
+            shares of log-odds and of probability lost. To compare layers by, since it leaves the
+            samples that measure unseen.
         donors: The samples whose values stand in; None without neurons.
         maps: The donors' values (of a pooled neuron, whole maps) of the neurons.
     """
 
     neurons: Int[np.ndarray, " cut"]
     message: str = ""
+    reach: float = 0.0
     donors: Donors | None = field(repr=False, default=None)
     maps: Float[np.ndarray, "donors cut ..."] | None = field(repr=False, default=None)
 
@@ -87,7 +91,7 @@ class Selectivity:
     Attributes:
         target: The class of the mechanisms.
         layer: Whose neurons are cut.
-        cuts: Per mechanism: neurons, message (why there are none), donors, maps.
+        cuts: Per mechanism: neurons, message (why there are none), reach, donors, maps.
         table: One row per cut and mechanism, measured on samples that did not choose the cut: cut,
             mechanism, neurons (in the cut), samples, probability (of the target before, mean),
             loss (of that probability, mean), loss_low, loss_high (95 % interval over samples,
@@ -253,6 +257,7 @@ class Selectivity:
             "settings": dict(self.settings),
             "layout": [self.layout.shape, self.layout.axis, self.layout.pooled],
             "messages": [cut.message for cut in self.cuts],
+            "reach": [cut.reach for cut in self.cuts],
             "nearest": [cut.donors.nearest if cut.donors else None for cut in self.cuts],
             "table": list(self.table.columns),
             "path": list(self.path.columns),
@@ -284,7 +289,8 @@ class Selectivity:
                 found = {name: arrays[f"{number}.{name}"] for name in DONOR_ARRAYS}
                 donors = Donors(**found, nearest=nearest)
             maps = arrays.get(f"{number}.maps")
-            cuts.append(Cut(arrays[f"{number}.neurons"], message, donors, maps))
+            reach = float(about["reach"][number])
+            cuts.append(Cut(arrays[f"{number}.neurons"], message, reach, donors, maps))
         shape, axis, pooled = about["layout"]
         return cls(
             target=about["target"],

@@ -77,10 +77,12 @@ class Found:
 
     Attributes:
         neurons: In the order in which they came in.
+        reach: How far it takes the mechanism's samples that choose; see `Step.reach`.
         path: One row for each set on the way there; see `Selectivity.path`.
     """
 
     neurons: Int[np.ndarray, " cut"]
+    reach: float
     path: pd.DataFrame
 
 
@@ -164,10 +166,10 @@ class CutSearch:
         weight = max(WEIGHTS, key=lambda w: farthest[w])
         needed = level * farthest[weight]
         if needed <= 0:
-            return Found(np.zeros(0, dtype=np.int64), frame)
+            return Found(np.zeros(0, dtype=np.int64), 0.0, frame)
         step = next(s for s in useful[weight] if s.reach >= needed)
-        cut = self._pruned(step.cut, needed, spare)
-        return Found(np.asarray(cut, dtype=np.int64), frame)
+        step = self._pruned(step, needed, spare)
+        return Found(np.asarray(step.cut, dtype=np.int64), step.reach, frame)
 
     def _grown(self, weight: float, most: int, spare: float) -> list[Step]:
         """One path: each step is the last one and what is worth most beside it."""
@@ -194,13 +196,13 @@ class CutSearch:
                 break
         return path
 
-    def _pruned(self, cut: tuple[int, ...], needed: float, spare: float) -> tuple[int, ...]:
+    def _pruned(self, full: Step, needed: float, spare: float) -> Step:
         """The set without the neurons it can do without; early ones are tried first."""
-        for neuron in cut[:-1]:
-            step = self._step(tuple(other for other in cut if other != neuron))
+        for neuron in full.cut[:-1]:
+            step = self._step(tuple(other for other in full.cut if other != neuron))
             if step.reach >= needed and step.taken <= spare and step.worth(1.0) > 0:
-                cut = step.cut
-        return cut
+                full = step
+        return full
 
 
 def _row(step: Step) -> tuple[int, float, float, float, float, float]:

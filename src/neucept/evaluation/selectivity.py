@@ -117,14 +117,14 @@ def selectivity(
     scrubbing"); near ones keep to the law given the other neurons, as "resample" of `ablate`.
     """
     at = _layer(acts, crit, mech, layer)
-    whole = {"samples": samples, "nearest": nearest}
+    whole: dict[str, Any] = {"samples": samples, "nearest": nearest}
     _check_numbers(whole if most is None else {**whole, "most": most}, level, spare)
     check_seed(seed)
     choose, measure, left = halves(mech, samples, groups, seed, acts.n_samples)
     candidates = _candidates(acts, crit, at, choose).tolist()
     limit = max(1, len(candidates) // 2) if most is None else most
-    asked = {"samples": samples, "most": limit, "level": level, "spare": spare}
-    asked |= {"nearest": nearest, "seed": seed}
+    asked = {**whole, "most": limit, "level": level, "spare": spare, "seed": seed}
+    asked["candidates"] = len(candidates)
     cuts = [Cut(NOTHING, left.get(m, "")) for m in range(mech.n_mechanisms)]
     paths, tables = [], [pd.DataFrame({name: [] for name in TABLE_COLUMNS})]
     looked_at = np.unique(choose.labels).tolist()
@@ -154,12 +154,7 @@ def selectivity(
         path=pd.concat(paths, ignore_index=True),
         chosen_on=choose.rows,
         measured_on=measure.rows,
-        settings={
-            **asked,
-            "candidates": len(candidates),
-            "pool": acts.pool,
-            "meaning": meaning_of(acts.outputs),
-        },
+        settings={**asked, "pool": acts.pool, "meaning": meaning_of(acts.outputs)},
         layout=acts.layouts[at],
     )
 
@@ -168,7 +163,7 @@ def _cut(found: Found, donors: Donors, bank: MapBank, nothing: str) -> Cut:
     if not len(found.neurons):
         return Cut(NOTHING, nothing)
     maps = bank.of(found.neurons, np.arange(bank.n_references)).cpu().numpy()
-    return Cut(found.neurons, "", donors, maps)
+    return Cut(found.neurons, "", found.reach, donors, maps)
 
 
 def _layer(acts: Activations, crit: Critical, mech: Mechanisms, layer: str | None) -> str:

@@ -26,6 +26,22 @@ def test_far_groups_have_a_gap_and_near_ones_have_none() -> None:
     assert middle > 0.8 * min(first, second)
 
 
+def test_a_gap_between_groups_of_different_shape_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    group = (rng.random(1600) > 0.85).astype(int)
+    wide = rng.standard_normal((1600, 6)) * np.array([1, 4, 4, 4, 4, 4])
+    narrow = rng.standard_normal((1600, 6)) * np.array([4, 0.3, 0.3, 0.3, 0.3, 0.3])
+    narrow[:, 1:] += 3
+    x = np.where(group[:, None] == 1, narrow, wide)
+    mixture = Ascent(x[:800]).climb(one_hot(group[:800], 2), 50)
+    first, middle, second = gap_counts(mixture, x[:800], x[800:], np.array([0, 1]))[0, 1]
+    assert middle < 0.5 * min(first, second)
+    # The direction that weighs the shapes by the sizes alone hides half of it.
+    monkeypatch.setattr("neucept.mechanisms.gaps.SHARES", ())
+    first, middle, second = gap_counts(mixture, x[:800], x[800:], np.array([0, 1]))[0, 1]
+    assert middle > 0.6 * min(first, second)
+
+
 def test_the_order_of_groups_only_swaps_the_ends() -> None:
     assert list(counts_of(5.0)[0, 1]) == list(counts_of(5.0, order=(1, 0))[0, 1][::-1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +19,9 @@ GRID = 60
 
 WIDTHS = (1.0, 0.7, 0.5, 0.35)
 """Half-widths tried for the windows, as shares of the widest that keeps them apart."""
+
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Weights of the first group's scatter in the directions tried, beside that of its size."""
 
 SHALLOW = 0.8
 """Density between two groups, as a share of the lower of their peaks, that still is no gap."""
@@ -43,6 +47,9 @@ def gap_counts(
     of rows that did not. A population with a single peak on that direction puts at least as many
     samples into the middle window as into the poorer of the outer two.
 
+    Groups of different shape are told apart best by a direction that weighs their scatters as
+    neither's size says, so some such directions are tried, and the one with the clearest gap taken.
+
     Args:
         mixture: Groups fitted to `own`.
         own: The rows that fitted them.
@@ -53,6 +60,8 @@ def gap_counts(
 
     Returns:
         Per pair of groups, first below second, the counts (first, middle, second).
+
+    Source: Anderson and Bahadur (1962), linear discriminants of unequal covariances.
     """
     own_labels, other_labels = mixture.labels(own), mixture.labels(other)
     scatter, groups = mixture.scatter(), mixture.groups
@@ -60,38 +69,69 @@ def gap_counts(
     for i in range(groups):
         for j in range(i + 1, groups):
             a, b = int(order[i]), int(order[j])
-            spread = mixture.weights[a] * scatter[a] + mixture.weights[b] * scatter[b]
-            direction = np.linalg.solve(spread, mixture.means[b] - mixture.means[a])
-            first, second = own[own_labels == a] @ direction, own[own_labels == b] @ direction
+            first, second = own[own_labels == a], own[own_labels == b]
             pair = (other_labels == a) | (other_labels == b)
             weight = shares(None if together is None else together[pair], int(pair.sum()))
-            counts[i, j] = _windows(first, second, other[pair] @ direction, weight)
+            found = _clearest(mixture, scatter, a, b, first, second)
+            if found is None:
+                counts[i, j] = NO_GAP
+                continue
+            windows, direction = found
+            counts[i, j] = windows.counts(other[pair] @ direction, weight)
     return counts
 
 
-def _windows(
-    first: np.ndarray, second: np.ndarray, others: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Windows:
+    """Three equal windows on a line, and how clear the gap is on the rows that placed them."""
+
+    places: Float[np.ndarray, " 3"]
+    reach: float
+    contrast: float
+
+    def counts(self, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """The weight of the values in each window."""
+        return _counts(values, weight, self.places, self.reach)
+
+
+def _clearest(
+    mixture: Mixture, scatter: np.ndarray, a: int, b: int, first: np.ndarray, second: np.ndarray
+) -> tuple[Windows, np.ndarray] | None:
+    """The direction from group `a` to group `b` with the clearest gap, and its windows."""
+    apart = mixture.means[b] - mixture.means[a]
+    size = mixture.weights[a] / (mixture.weights[a] + mixture.weights[b])
+    ways = []
+    for share in (float(size), *SHARES):
+        spread = share * scatter[a] + (1 - share) * scatter[b]
+        direction = np.linalg.solve(spread, apart)
+        windows = _windows(first @ direction, second @ direction)
+        if windows is not None:
+            ways.append((windows, direction))
+    return max(ways, key=lambda way: way[0].contrast, default=None)
+
+
+def _windows(first: np.ndarray, second: np.ndarray) -> Windows | None:
+    """The windows at the peaks of two groups and at the valley between them; None without one."""
     if min(len(first), len(second)) < FEWEST_MEMBERS or not np.median(first) < np.median(second):
-        return NO_GAP
+        return None
     both = np.concatenate([first, second])
     width = max((first.std() + second.std()) / 2 * len(both) ** -0.2, 1e-12)
     grid = np.linspace(np.quantile(first, 0.05), np.quantile(second, 0.95), GRID)
     density = np.exp(-0.5 * ((grid[:, None] - both) / width) ** 2).sum(axis=1)
     inner = np.flatnonzero((grid > np.median(first)) & (grid < np.median(second)))
     if not len(inner):
-        return NO_GAP
+        return None
     valley = int(inner[density[inner].argmin()])
     left = int(density[: valley + 1].argmax())
     right = valley + int(density[valley:].argmax())
     places = grid[[left, valley, right]]
     most = min(places[1] - places[0], places[2] - places[1]) / 2
     if not most > 0:
-        return NO_GAP
+        return None
     each = np.ones(len(both))
-    tried = [_counts(both, each, places, most * share) for share in WIDTHS]
-    best = int(np.argmax([_contrast(counts) for counts in tried]))
-    return _counts(others, weight, places, most * WIDTHS[best])
+    tried = [_contrast(_counts(both, each, places, most * share)) for share in WIDTHS]
+    best = int(np.argmax(tried))
+    return Windows(places, most * WIDTHS[best], tried[best])
 
 
 def _counts(values: np.ndarray, weight: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:

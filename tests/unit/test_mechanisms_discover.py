@@ -197,7 +197,7 @@ def with_core(crit: Critical, layer: str, order: list[int], kept: list[float]) -
 
 def test_the_core_of_a_layer_serves_when_asked_for(tmp_path: Path) -> None:
     acts, truth = layered()
-    crit = with_core(all_critical(acts), "middle", [5, 2, 7, 0], [0.0, 0.5, 0.8, 0.93, 0.97])
+    crit = with_core(all_critical(acts), "middle", [5, 2, 7, 0], [0.0, 0.5, 0.93, 0.991, 0.995])
     mech = discover_mechanisms(acts, crit, neurons="core", max_mechanisms=4)
     assert mech.settings["neurons"] == "core"
     assert mech.settings["used"] == {"early": "critical", "middle": "core", "late": "critical"}
@@ -212,6 +212,14 @@ def test_the_core_of_a_layer_serves_when_asked_for(tmp_path: Path) -> None:
     other[:, [2, 5, 7]] = acts.matrix("middle")[:, [2, 5, 7]]
     fresh = Activations.from_arrays({"middle": other}, acts.outputs)
     assert np.array_equal(again.assign(fresh).labels, mech.labels)
+
+
+def test_a_core_is_at_most_half_of_its_layer() -> None:
+    acts, _ = layered()
+    order = list(range(NEURONS))
+    crit = with_core(all_critical(acts), "middle", order, [0.0, *np.linspace(0.5, 1.0, NEURONS)])
+    mech = discover_mechanisms(acts, crit, neurons="core", layers=["middle"], n_mechanisms=2)
+    assert mech.ranking["neurons"].tolist() == [NEURONS // 2]
 
 
 def test_all_critical_neurons_serve_by_default_and_where_there_is_no_core() -> None:

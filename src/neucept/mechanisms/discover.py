@@ -54,6 +54,9 @@ BEYOND = 2
 NEURONS = ("critical", "core")
 """Which neurons of a layer tell mechanisms apart: all that are critical, or its core."""
 
+KEPT = 0.99
+"""Share of what a layer tells that its core keeps here: with less, mechanisms are lost first."""
+
 CHOICE_COLUMNS = ("n", "stability", "stability_one", "gap", "criterion", "chosen")
 RANKING_COLUMNS = (
     "layer",
@@ -96,9 +99,10 @@ def discover_mechanisms(
         max_mechanisms: The largest number considered.
         layers: Layers to take together; None tries each layer by itself, and the one whose
             mechanisms are stable farthest beyond what one mechanism would give leads.
-        neurons: "critical" (all critical neurons of a layer) or "core" (its core, at the share
-            that the search was told to keep; all critical neurons of a layer without one). A core
-            keeps what tells the class score, which few neurons do; it may lose mechanisms.
+        neurons: "critical" (all critical neurons of a layer) or "core" (the smallest set that
+            keeps 0.99 of what the layer tells about its targets, at most half of the layer; all
+            critical neurons of a layer whose core was not searched). Where the target is the class
+            score alone, few neurons tell it, and their core may lose mechanisms.
         method: "mixture" (groups of any shape) or "kmeans" (round groups, for comparison).
         groups: Which samples belong together, as those of one patient or one video: one id for
             each sample of `acts`. They are never split between halves or folds, count as one in
@@ -193,9 +197,10 @@ def _used(crit: Critical, layer: str, neurons: str) -> tuple[str, Int[np.ndarray
     found = crit.neurons(layer)
     measured = bool((crit.kept["layer"] == layer).any())
     if neurons == "core" and measured and crit.search.keep:
-        core = crit.core(layer, crit.search.keep)
+        core = crit.core(layer, max(crit.search.keep, KEPT))
+        width = int((crit.table["layer"] == layer).sum())
         if len(core):
-            return "core", np.sort(core)
+            return "core", np.sort(core[: max(1, width // 2)])
     return "critical", np.sort(found)
 
 

@@ -17,6 +17,11 @@ GROUPED = ("merged", "shortcuts", "vgg")
 PARTIAL = ("spectral, input relevance", "ours, core, own number")
 """Methods that are not run on every cell."""
 
+CUT_COLUMNS = ("network", "layer", "marked", "neurons", "reach", "pulled over", "plain")
+
+TAKEN, SPARED = 0.5, 0.1
+"""Probability that a cut is to take from what the mark brought, and may take from other images."""
+
 LEAST_CUT = 0.9
 """AMI from which a planted shortcut counts as found."""
 
@@ -30,7 +35,10 @@ def write_page(pieces: Pieces) -> None:
         lines += merged_section(cells)
         lines += shortcut_section(cells)
     lines += single_section(pieces)
+    lines += cuts_section(pieces)
     lines += graded_section(pieces)
+    lines += edges_section(pieces)
+    lines += foreign_section(pieces)
     PAGE.write_text("\n".join(lines) + "\n")
 
 
@@ -173,6 +181,80 @@ def shortcut_section(cells: pd.DataFrame) -> list[str]:
             f"| {one['about flipped by the mark']:.2f} | {layer} "
             f"| {one['default ami']:.3f} ({one['default number']}) | {one['given ami']:.3f} "
             f"| {tree} | {other(one)} |"
+        )
+    return lines
+
+
+def cuts_section(pieces: Pieces) -> list[str]:
+    rows = []
+    for name, piece in pieces.items():
+        if "neurons" in piece.get("cut", {}):
+            _, network, _, layer = name.split(" | ")
+            rows.append({"network": network, "layer": layer, **piece["cut"]})
+    if not rows:
+        return []
+    table = pd.DataFrame(rows).reindex(columns=[*CUT_COLUMNS])
+    last = table.groupby("network")["reach"].transform(lambda own: own[::-1].idxmax())
+    table["farthest"] = last.to_numpy() == table.index.to_numpy()
+    led = table[table["farthest"]]
+    held = int(((led["pulled over"] >= TAKEN) & (led["plain"] <= SPARED)).sum())
+    lines = ["", "## The causal check of planted shortcuts", ""]
+    lines.append(
+        "The mechanism with the largest share of marked images is cut. Mean probability of the "
+        "class that this takes from marked images of other classes that the mark had pulled over, "
+        "and from plain images of the class; neither had a part in choosing the cut. `*`: the "
+        "layer whose cut reaches farthest on the samples that chose it. At it "
+        f"{held} of {len(led)} cuts take at least {TAKEN} and at most {SPARED}."
+    )
+    lines += ["", "| network | layer | marked | neurons | reach | pulled over | plain |"]
+    lines.append("| --- " * 7 + "|")
+    for _, one in table.iterrows():
+        star = "*" if one["farthest"] else ""
+        numbers = [_figure(one[key]) for key in ("reach", "pulled over", "plain")]
+        lines.append(
+            f"| {one['network'].removeprefix('shortcut-')} | {one['layer']}{star} "
+            f"| {one['marked']:.2f} | {one['neurons']} | " + " | ".join(numbers) + " |"
+        )
+    return lines
+
+
+def edges_section(pieces: Pieces) -> list[str]:
+    found = [p["ours"] for name, p in pieces.items() if name.startswith("edges") and "ours" in p]
+    if not found:
+        return []
+    table = pd.DataFrame(found)
+    wrong, power = table["wrong"], table["power"].dropna()
+    lines = ["", "## Edges", ""]
+    lines.append(
+        f"Networks whose weights are written down, {len(table)} of them; edges from the first "
+        "layer to the units of the second that were named, at level 0.10: "
+        f"{wrong.mean():.3f} +- {wrong.std(ddof=1) / len(wrong) ** 0.5:.3f} wrong, power "
+        f"{power.mean():.3f} ({table['named'].mean():.1f} edges named)."
+    )
+    return lines
+
+
+def foreign_section(pieces: Pieces) -> list[str]:
+    rows = [
+        (*name.split(" | ")[1:], piece["ours"])
+        for name, piece in pieces.items()
+        if name.startswith("foreign") and "auroc" in piece.get("ours", {})
+    ]
+    if not rows:
+        return []
+    lines = ["", "## Foreign inputs", ""]
+    lines.append(
+        "Fashion-MNIST through LeNet, and ImageNet photographs at 32 x 32 through ResNet-20: of "
+        "those taken for the class, how well low typicality tells them from its own samples, at "
+        "the layer that leads. AUROC with its standard error; flagged: typicality at most 0.05."
+    )
+    lines += ["", "| network | class | layer | mechanisms | own | foreign | AUROC | flagged |"]
+    lines.append("| --- " * 8 + "|")
+    for network, target, one in rows:
+        lines.append(
+            f"| {network} | {target} | {one['layer']} | {one['mechanisms']} | {one['own']} "
+            f"| {one['foreign']} | {one['auroc']:.3f} +- {one['error']:.3f} "
+            f"| {_figure(one['flagged'])} |"
         )
     return lines
 

@@ -1,7 +1,8 @@
 """Mechanisms with a known answer: are they found, in their number, and one where there is one?
 
 (a) heads that merge known classes; (b) marks planted as a second road to a class; (c) data of a
-single group; (d) affections with a hidden grade. Beside our groups, with the number chosen by
+single group; (d) affections with a hidden grade; (e) networks whose edges are written down; and
+foreign inputs that a network takes for a class. Beside our groups, with the number chosen by
 ourselves, stand methods that are told the number: see `mechanism_baselines.py`.
 
     NEUCEPT_DATA=... python benchmarks/mechanisms.py [--parts merged shortcuts ...] [--minutes 100]
@@ -30,6 +31,9 @@ import torch
 from machine import machine
 from mechanism_baselines import all_groupings, by_input, orders, published_order
 from mechanism_cases import PARTS, Case, Subject, cases
+from mechanism_cuts import cut_of_mark
+from mechanism_edges import REPEATS, edges
+from mechanism_foreign import FOREIGN, Foreign, Looked
 from mechanism_page import write_page
 from mechanism_single import SEEDS, SHAPES, SIZES, every_neuron, single
 from networks import CACHE, ROOT
@@ -38,6 +42,7 @@ from scipy.stats import spearmanr
 import neucept as nc
 from neucept.critical import Critical
 from neucept.errors import InputError
+from neucept.mechanisms.discover import KEPT
 from neucept.runtime import Checkpoints, digest, write_bytes, writing
 
 RESULTS = ROOT / "benchmarks" / "results" / "mechanisms.json"
@@ -183,8 +188,19 @@ def shown(piece: dict) -> str:
 
 def mechanism_code() -> str:
     """What changes when the code that finds mechanisms does."""
-    folder = ROOT / "src" / "neucept" / "mechanisms"
-    return digest(*(path.read_bytes() for path in sorted(folder.glob("*.py"))))[:12]
+    return _code("mechanisms/*.py")
+
+
+def cutting_code() -> str:
+    """What changes when the code that finds and makes cuts does."""
+    names = ("selectivity", "cutsearch", "cutrecord", "cutting", "donors", "halves", "swapping")
+    return _code(*(f"evaluation/{name}.py" for name in names))
+
+
+def _code(*patterns: str) -> str:
+    folder = ROOT / "src" / "neucept"
+    paths = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return digest(*(path.read_bytes() for path in paths))[:12]
 
 
 def run_case(case: Case, pieces: Pieces, arguments: argparse.Namespace) -> None:
@@ -192,6 +208,8 @@ def run_case(case: Case, pieces: Pieces, arguments: argparse.Namespace) -> None:
     ready = Prepared(case, arguments.workers, arguments.quick)
     run = run_graded if case.part == "graded" else run_groups
     run(ready, pieces)
+    if case.part == "shortcuts":
+        run_cuts(ready, pieces)
 
 
 def run_groups(ready: Prepared, pieces: Pieces) -> None:
@@ -208,6 +226,17 @@ def run_groups(ready: Prepared, pieces: Pieces) -> None:
                 BASELINE_VERSION,
                 lambda: {"methods": others(ready, target, layer, groups)},  # noqa: B023
             )
+
+
+def run_cuts(ready: Prepared, pieces: Pieces) -> None:
+    """What the cut of the mark's mechanism takes, at every layer."""
+    case = ready.case
+    code = [*ready.code, cutting_code()]
+    for target, (name, _) in case.classes.items():
+        crit, _ = ready.searched(target, "ours", ready.search)
+        for layer in case.layers:
+            make = partial(cut_of_mark, case, ready.subject, ready.acts, crit, layer)
+            pieces.recall(f"{case.part} | {case.name} | {name} | {layer}", "cut", code, make)
 
 
 def about(ready: Prepared, target: int, groups: int) -> dict:
@@ -228,6 +257,9 @@ def ours(ready: Prepared, target: int, layer: str, groups: int) -> dict:
     if ready.search.keep:
         variants["core"] = {"neurons": "core"}
     for name, settings in variants.items():
+        if name == "core" and core_size(crit, layer, found["width"]) == found["default"]["neurons"]:
+            found[name] = found["default"]
+            continue
         begun = time.perf_counter()
         mech = nc.discover_mechanisms(
             ready.acts, crit, layers=[layer], n_jobs=ready.workers, **settings
@@ -242,6 +274,11 @@ def ours(ready: Prepared, target: int, layer: str, groups: int) -> dict:
         if name == "default" and ready.case.part == "shortcuts":
             found |= two_way(mech, truth)
     return found
+
+
+def core_size(crit: Critical, layer: str, width: int) -> int:
+    """How many neurons ``neurons="core"`` takes; see `discover_mechanisms`."""
+    return min(len(crit.core(layer, KEPT)), max(1, width // 2))
 
 
 def two_way(mech: nc.Mechanisms, truth: np.ndarray) -> dict[str, float | None]:
@@ -301,6 +338,23 @@ def numbers(shape: str, samples: int, neurons: int, workers: int | None) -> dict
     return {"numbers": found, "seconds": time.perf_counter() - begun}
 
 
+def run_edges(pieces: Pieces, workers: int | None) -> None:
+    """How many of the edges named in planted networks are wrong."""
+    for repeat in range(REPEATS):
+        search = nc.Search(dither=0.0, floor=0.1, keep=0.0, seed=repeat)
+        make = partial(edges, search, repeat, workers)
+        pieces.recall(f"edges | {repeat}", "ours", digest(repr(search))[:8], make)
+
+
+def run_foreign(one: Foreign, pieces: Pieces, workers: int | None) -> None:
+    """How well low typicality finds foreign inputs."""
+    looked = Looked(one, ALONE, workers)
+    code = [mechanism_code(), digest(repr(ALONE))[:8]]
+    for target in one.classes:
+        make = partial(looked.unusual, target)
+        pieces.recall(f"foreign | {one.name} | {target}", "ours", code, make)
+
+
 def run_graded(ready: Prepared, pieces: Pieces) -> None:
     """Does an order of the samples follow the hidden grade?"""
     case = ready.case
@@ -358,6 +412,8 @@ def main() -> None:
     for case in cases():
         todo.append((case.part, partial(run_case, case, pieces, arguments)))
     todo.append(("single", partial(run_single, pieces, arguments.workers)))
+    todo.append(("edges", partial(run_edges, pieces, arguments.workers)))
+    todo += [("foreign", partial(run_foreign, one, pieces, arguments.workers)) for one in FOREIGN]
     for run in (run for part in arguments.parts for own, run in todo if own == part):
         if time.perf_counter() - pieces.begun > 60 * arguments.minutes:
             print("Out of time; what is missing is measured when run again.")

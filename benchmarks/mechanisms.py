@@ -42,7 +42,7 @@ from scipy.stats import spearmanr
 import neucept as nc
 from neucept.critical import Critical
 from neucept.errors import InputError
-from neucept.mechanisms.discover import KEPT
+from neucept.mechanisms.discover import KEPT as CORE_SHARE
 from neucept.runtime import Checkpoints, digest, write_bytes, writing
 
 RESULTS = ROOT / "benchmarks" / "results" / "mechanisms.json"
@@ -278,7 +278,7 @@ def ours(ready: Prepared, target: int, layer: str, groups: int) -> dict:
 
 def core_size(crit: Critical, layer: str, width: int) -> int:
     """How many neurons ``neurons="core"`` takes; see `discover_mechanisms`."""
-    return min(len(crit.core(layer, KEPT)), max(1, width // 2))
+    return min(len(crit.core(layer, CORE_SHARE)), max(1, width // 2))
 
 
 def two_way(mech: nc.Mechanisms, truth: np.ndarray) -> dict[str, float | None]:

@@ -16,6 +16,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from neucept.report.associations import Beside, beside
 from neucept.report.cards import Card, cards
 from neucept.report.charts import CHARTS, CONFIG, Figure
 from neucept.report.choosing import Considered, considered
@@ -53,6 +54,7 @@ class Page:
     promise: Promise
     agreement: str
     considered: tuple[Considered, ...]
+    beside: Beside | None
     pictures: dict[str, str]
     picture_note: str
 
@@ -99,6 +101,7 @@ def render(study: Finished, *, images: bool = True) -> str:
         promise=promise(subject),
         agreement=agreement(subject),
         considered=tuple(considered(subject)),
+        beside=beside(subject),
         pictures={},
         picture_note="",
     )
@@ -131,7 +134,9 @@ def _sections(page: Page) -> list[tuple[str, str]]:
     sections = [
         ("answer", "Answer"),
         ("mechanisms", "Mechanisms"),
+        ("associations", "Metadata"),
         ("map", "Map"),
+        ("order", "Order"),
         ("layers", "Layers"),
         ("chain", "Chain"),
         ("ablation", "Cutting"),
@@ -140,7 +145,9 @@ def _sections(page: Page) -> list[tuple[str, str]]:
         ("settings", "Settings"),
         ("glossary", "Words"),
     ]
-    return [entry for entry in sections if entry[0] != "map" or page.figures_of("map")]
+    there = {name: bool(page.figures_of(name)) for name in ("map", "order")}
+    there["associations"] = page.beside is not None
+    return [entry for entry in sections if there.get(entry[0], True)]
 
 
 @lru_cache(maxsize=1)

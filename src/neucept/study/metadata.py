@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from neucept.activations import Activations, Target, predicted_as
+from neucept.errors import DataError
 from neucept.mechanisms.together import check_together, group_codes
 from neucept.runtime import digest
 from neucept.sources import column_of, rows_of_samples
@@ -57,6 +58,18 @@ class Metadata:
             "groups": None if self.groups is None else int(self.groups.max()) + 1,
             "grouped_by": self.grouped_by,
         }
+
+
+def check_given(metadata: object, groups: str | Sequence[object] | np.ndarray | None) -> None:
+    """Refuse what fits no samples, before any of them is read.
+
+    Raises:
+        DataError: metadata is no table, or has no such column.
+    """
+    if metadata is not None and not isinstance(metadata, pd.DataFrame):
+        raise DataError(f"metadata is a {type(metadata).__name__}. Pass a pandas DataFrame.")
+    if isinstance(groups, str):
+        column_of(metadata, groups)
 
 
 def metadata_of(

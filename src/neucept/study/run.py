@@ -47,7 +47,7 @@ from neucept.study.identity import (
     identity_of,
     layers_to_capture,
 )
-from neucept.study.metadata import Metadata, metadata_of
+from neucept.study.metadata import Metadata, check_given, metadata_of
 from neucept.study.pictures import write_pictures
 from neucept.study.settings import StudySettings
 from neucept.study.stages import Stages
@@ -101,6 +101,7 @@ def run_study(
             f"The data is a {type(data).__name__}, which can be read only once; a study reads it "
             "again for every stage. Pass a Dataset, a DataLoader, a tensor or a list of batches."
         )
+    check_given(metadata, groups)
     batches = Batches(data, settings.batch_size)
     index: Target = target_index(target, classes)
     check_repeatable(model, batches, settings.device)

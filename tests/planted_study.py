@@ -61,6 +61,7 @@ def planted_study(
     core: bool = True,
     metadata: bool = True,
     tree: bool = True,
+    wrong: int | None = None,
 ) -> PlantedStudy:
     """A whole study.
 
@@ -81,6 +82,7 @@ def planted_study(
         core: Whether cores were looked for.
         metadata: Whether metadata was given: a category that goes with the mechanisms, a number
             that does so less, and one that does not, and an id.
+        wrong: Predictions said to be wrong in what is told of typicality; 30, or half, if None.
         tree: Whether there is a tree, of two leaves per mechanism, and an order.
     """
     rng = np.random.default_rng(seed)
@@ -115,6 +117,8 @@ def planted_study(
     )
     if metadata:
         add_metadata(study)
+    if labelled and n_mechanisms:
+        study.info["reliability"] = _reliability(len(samples), wrong)
     if tree and n_mechanisms:
         add_tree(study)
     if core:
@@ -399,6 +403,25 @@ def add_cores(study: PlantedStudy, keep: float = 0.9, most: float = 1.0) -> None
         entry["known"] = 0.97
         entry["core"] = {"neurons": grown[:size], "keep": keep, "kept": float(kept[size])}
     study.kept = pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def _reliability(samples: int, asked: int | None) -> dict[str, Any]:
+    wrong = min(30, samples // 2) if asked is None else asked
+    bands = []
+    for low, high, part, share in ((0, 0.05, 0.1, 0.5), (0.05, 0.2, 0.1, 0.2), (0.2, 1, 0.8, 0.1)):
+        size = round(samples * part)
+        band = {"low": low, "high": high, "samples": size, "wrong": round(size * share)}
+        bands.append({**band, "share": share, "share_low": share - 0.08, "share_high": share + 0.1})
+    return {
+        "level": 0.05,
+        "auroc": 0.81,
+        "error": 0.03,
+        "wanted": wrong,
+        "others": samples - wrong,
+        "flagged": 0.4,
+        "flagged_others": 0.04,
+        "bands": bands,
+    }
 
 
 def add_tree(study: PlantedStudy) -> None:

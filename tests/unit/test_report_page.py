@@ -227,6 +227,41 @@ def test_many_samples_are_thinned_out_along_the_order() -> None:
     assert "1,500 of 5,400 samples are drawn" in figure.caption
 
 
+def test_the_page_says_how_well_low_typicality_finds_wrong_predictions() -> None:
+    text = _section(_usual(), "doubt")
+    assert "AUROC 0.81 ± 0.03 (0.5 is chance)" in text
+    assert "of the 30 wrong ones 40 % are atypical" in text
+    assert "of the 150 right ones 4 %" in text
+    assert "hardly tells" not in text
+    assert 'href="#doubt">Doubt<' in _usual()
+    study = planted_study()
+    study.info["reliability"]["auroc"] = 0.55
+    assert "hardly tells wrong from right here" in _section(render(study), "doubt")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (0, "None of the 180 labelled samples is wrongly predicted"),
+        (9, "Only 9 of the 180 labelled samples are wrongly predicted, too few"),
+        (1, "Only 1 of the 180 labelled samples is wrongly predicted, too few"),
+        (175, "Only 5 of the 180 labelled samples are rightly predicted, too few"),
+        (180, "None of the 180 labelled samples is rightly predicted"),
+    ],
+)
+def test_too_few_wrong_predictions_are_said_to_be_too_few(wrong: int, said: str) -> None:
+    page = render(planted_study(wrong=wrong))
+    assert said in _section(page, "doubt")
+    assert "AUROC" not in _section(page, "doubt")
+    assert "Wrong by typicality" not in page
+
+
+def test_without_labels_nothing_is_said_of_wrong_predictions() -> None:
+    page = render(planted_study(labelled=False))
+    assert _section(page, "doubt") == ""
+    assert 'href="#doubt"' not in page
+
+
 def test_nothing_is_fetched_from_anywhere() -> None:
     page = _usual()
     reader = _read(page)

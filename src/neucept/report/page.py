@@ -20,6 +20,7 @@ from neucept.report.associations import Beside, beside
 from neucept.report.cards import Card, cards
 from neucept.report.charts import CHARTS, CONFIG, Figure
 from neucept.report.choosing import Considered, considered
+from neucept.report.doubt import doubt
 from neucept.report.glossary import GLOSSARY
 from neucept.report.layers import LayerView, layer_views
 from neucept.report.pictures import hover_pictures, picture_note
@@ -55,6 +56,7 @@ class Page:
     agreement: str
     considered: tuple[Considered, ...]
     beside: Beside | None
+    doubt: str
     pictures: dict[str, str]
     picture_note: str
 
@@ -102,6 +104,7 @@ def render(study: Finished, *, images: bool = True) -> str:
         agreement=agreement(subject),
         considered=tuple(considered(subject)),
         beside=beside(subject),
+        doubt=doubt(subject),
         pictures={},
         picture_note="",
     )
@@ -137,6 +140,7 @@ def _sections(page: Page) -> list[tuple[str, str]]:
         ("associations", "Metadata"),
         ("map", "Map"),
         ("order", "Order"),
+        ("doubt", "Doubt"),
         ("layers", "Layers"),
         ("chain", "Chain"),
         ("ablation", "Cutting"),
@@ -146,7 +150,7 @@ def _sections(page: Page) -> list[tuple[str, str]]:
         ("glossary", "Words"),
     ]
     there = {name: bool(page.figures_of(name)) for name in ("map", "order")}
-    there["associations"] = page.beside is not None
+    there |= {"associations": page.beside is not None, "doubt": bool(page.doubt)}
     return [entry for entry in sections if there.get(entry[0], True)]
 
 

@@ -49,6 +49,7 @@ from neucept.study.identity import (
 )
 from neucept.study.metadata import Metadata, check_given, metadata_of
 from neucept.study.pictures import write_pictures
+from neucept.study.reliability import own_reliability
 from neucept.study.settings import StudySettings
 from neucept.study.stages import Stages
 
@@ -139,6 +140,7 @@ def run_study(
             layers=with_audits(layer_entries(acts, crit), audits),
             mechanisms=_mechanisms_entry(mech, known),
             metadata=beside.entry(),
+            reliability=own_reliability(sample_table(acts, mech)),
             **_provenance(model, acts, index, settings),
         )
         run.checkpoints.clear()

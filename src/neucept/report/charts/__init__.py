@@ -7,6 +7,7 @@ from neucept.report.charts.associations import associations
 from neucept.report.charts.chain import chain
 from neucept.report.charts.choice import choice
 from neucept.report.charts.core import core
+from neucept.report.charts.doubt import doubted
 from neucept.report.charts.evidence import evidence
 from neucept.report.charts.figure import CONFIG, Drawer, Figure
 from neucept.report.charts.order import order
@@ -22,6 +23,7 @@ CHARTS: list[Drawer] = [
     samples_map,
     tree,
     order,
+    doubted,
     core,
     evidence,
     chain,

@@ -30,9 +30,8 @@ def tree(subject: Subject) -> Iterator[Figure]:
     places = samples.groupby("leaf")["order"].mean()
     if set(places.index) != set(range(len(table) + 1)):
         return
-    lines, labels = _drawn(
-        subject, dict(zip(places.index.astype(int).tolist(), places.tolist(), strict=True))
-    )
+    at = dict(zip(places.index.astype(int).tolist(), places.tolist(), strict=True))
+    lines, labels = _drawn(subject, at)
     several = len(subject.study.mechanisms) > 1
     caption = (
         "Groups that join low down are alike. Height: what one group for all below it would cost, "

@@ -19,6 +19,8 @@ ABLATION_COLUMNS = ["layer", "mode", "keep", "order", "repeat", "k", "share"]
 ABLATION_COLUMNS += ["unchanged", "probability"]
 ASSOCIATION_COLUMNS = ["mechanism", "column", "category", "kind", "samples", "missing", "inside"]
 ASSOCIATION_COLUMNS += ["outside", "effect", "measure", "test", "p_value", "q_value", "note"]
+CUT_COLUMNS = ["cut", "mechanism", "neurons", "samples", "probability", "loss", "loss_low"]
+CUT_COLUMNS += ["loss_high", "changed", "changed_low", "changed_high", "moved"]
 TREE_COLUMNS = ["step", "first", "second", "node", "height", "size", "mechanism"]
 
 
@@ -37,6 +39,7 @@ class PlantedStudy:
     kept: pd.DataFrame
     associations: pd.DataFrame
     tree: pd.DataFrame
+    selectivity: pd.DataFrame
     pictures: dict[int, bytes] = field(default_factory=dict)
 
     def thumbnail(self, position: int) -> bytes | None:
@@ -114,9 +117,12 @@ def planted_study(
         kept=_empty(KEPT_COLUMNS),
         associations=_empty(ASSOCIATION_COLUMNS),
         tree=_empty(TREE_COLUMNS),
+        selectivity=_empty(CUT_COLUMNS),
     )
     if metadata:
         add_metadata(study)
+    if n_mechanisms > 1:
+        add_cuts(study, used)
     if labelled and n_mechanisms:
         study.info["reliability"] = _reliability(len(samples), wrong)
     if tree and n_mechanisms:
@@ -422,6 +428,22 @@ def _reliability(samples: int, asked: int | None) -> dict[str, Any]:
         "flagged_others": 0.04,
         "bands": bands,
     }
+
+
+def add_cuts(study: PlantedStudy, layer: str) -> None:
+    """A cut for each mechanism but the last, which takes most of it and little of the others."""
+    groups = len(study.mechanisms)
+    rows: list[list[float]] = []
+    cuts: list[dict[str, Any]] = []
+    for cut in range(groups):
+        neurons = [3 + cut, 17][: 1 + (cut == 0)] if cut < groups - 1 else []
+        cuts.append({"neurons": neurons, "message": "" if neurons else "No set did.", "reach": 0.7})
+        for k in range(groups if neurons else 0):
+            taken = 0.83 if k == cut else 0.02 + 0.01 * k
+            span = [taken, taken - 0.02, min(taken + 0.05, 1.0)]
+            rows.append([cut, k, len(neurons), 50, 0.95, *span, *span, taken + 0.05])
+    study.info["selectivity"] = {"layer": layer, "message": "", "cuts": cuts}
+    study.selectivity = pd.DataFrame(rows, columns=CUT_COLUMNS)
 
 
 def add_tree(study: PlantedStudy) -> None:

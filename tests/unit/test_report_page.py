@@ -227,6 +227,38 @@ def test_many_samples_are_thinned_out_along_the_order() -> None:
     assert "1,500 of 5,400 samples are drawn" in figure.caption
 
 
+def test_the_cards_say_what_a_cut_takes_and_the_matrix_has_every_pair() -> None:
+    text = _section(_usual(), "mechanisms").replace("\xa0", " ")
+    first = "A cut of neurons 3 and 17 of classifier.0 takes 83 % (81 % to 88 %) of A's predictions"
+    assert f"{first}, and at most 4 % (2 % to 9 %) of another's (C). A loses 88 %" in text
+    assert "A cut of neuron 4 of classifier.0 takes 83 % (81 % to 88 %) of B's" in text
+    assert "No cut of its own: No set did." in text
+    matrix = "cut of samples of A samples of B samples of C A 83 % (81 % to 88 %) 3 % (1 % to 8 %)"
+    assert matrix in text
+    assert _usual().count("<table") == _usual().count("</table>")
+
+
+def test_a_study_without_cuts_says_nothing_of_them() -> None:
+    study = planted_study()
+    del study.info["selectivity"]
+    study.selectivity = study.selectivity.iloc[:0]
+    page = render(study)
+    assert "cut of" not in _section(page, "mechanisms").lower()
+
+
+def test_cuts_that_could_not_be_looked_for_say_why() -> None:
+    study = planted_study()
+    study.info["selectivity"] = {"layer": "", "message": "Give more samples.", "cuts": []}
+    study.selectivity = study.selectivity.iloc[:0]
+    text = _section(render(study), "mechanisms")
+    assert "No cut takes one mechanism and spares the others. Give more samples." in text
+
+
+def test_two_mechanisms_name_the_one_other() -> None:
+    text = _section(render(planted_study(n_mechanisms=2)), "mechanisms").replace("\xa0", " ")
+    assert "of A's predictions, and 3 % (1 % to 8 %) of B's." in text
+
+
 def test_the_page_says_how_well_low_typicality_finds_wrong_predictions() -> None:
     text = _section(_usual(), "doubt")
     assert "AUROC 0.81 ± 0.03 (0.5 is chance)" in text

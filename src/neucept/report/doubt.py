@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neucept.report.reading import Subject, optional
-from neucept.report.words import count, number, percent, score
+from neucept.report.words import count, percent, score
 
 FEWEST = 10
 """Wrong predictions, and right ones, below which nothing is said of telling them apart."""
@@ -27,7 +27,7 @@ def doubt(subject: Subject) -> str:
         "A prediction of low typicality is unusual for its mechanism. Low typicality finds wrong "
         f"predictions with AUROC {score(area)}{spread} (0.5 is chance): of the "
         f"{count(found['wanted'])} wrong ones {percent(found['flagged'])} are atypical "
-        f"({number(float(found['level']))} or less), of the {count(found['others'])} right ones "
+        f"({found['level']:g} or less), of the {count(found['others'])} right ones "
         f"{percent(found['flagged_others'])}. {verdict}"
     ).strip()
 

@@ -20,6 +20,7 @@ from neucept.report.associations import Beside, beside
 from neucept.report.cards import Card, cards
 from neucept.report.charts import CHARTS, CONFIG, Figure
 from neucept.report.choosing import Considered, considered
+from neucept.report.cuts import CutTable, cut_table
 from neucept.report.doubt import doubt
 from neucept.report.glossary import GLOSSARY
 from neucept.report.layers import LayerView, layer_views
@@ -57,6 +58,7 @@ class Page:
     considered: tuple[Considered, ...]
     beside: Beside | None
     doubt: str
+    cuts: CutTable | None
     pictures: dict[str, str]
     picture_note: str
 
@@ -105,6 +107,7 @@ def render(study: Finished, *, images: bool = True) -> str:
         considered=tuple(considered(subject)),
         beside=beside(subject),
         doubt=doubt(subject),
+        cuts=cut_table(subject),
         pictures={},
         picture_note="",
     )

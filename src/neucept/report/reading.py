@@ -61,6 +61,10 @@ class Finished(Protocol):
         """One row per column of the metadata, and per mechanism; empty without metadata."""
 
     @property
+    def selectivity(self) -> pd.DataFrame:
+        """One row per cut and mechanism; empty where no cuts were looked for."""
+
+    @property
     def samples(self) -> pd.DataFrame:
         """One row per sample."""
 

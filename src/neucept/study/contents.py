@@ -42,6 +42,10 @@ LATER: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("mechanism", "column", "category", "kind", "samples", "missing", "inside"),
             *("outside", "effect", "measure", "test", "p_value", "q_value", "note"),
         ),
+        "selectivity": (
+            *("cut", "mechanism", "neurons", "samples", "probability", "loss", "loss_low"),
+            *("loss_high", "changed", "changed_low", "changed_high", "moved"),
+        ),
     }
 )
 """Tables that earlier studies lack, or that only some studies have; read as empty where missing."""

@@ -136,6 +136,11 @@ class Study:
         return self._table("associations")
 
     @cached_property
+    def selectivity(self) -> pd.DataFrame:
+        """What each mechanism's cut does to each, as `Selectivity.table`; empty without cuts."""
+        return self._table("selectivity")
+
+    @cached_property
     def ablation(self) -> pd.DataFrame:
         """One row per cut: layer, mode, keep, order, repeat, k, share, unchanged, probability."""
         return self._table("ablation")
@@ -338,14 +343,16 @@ class Workplace:
         """Record that the critical neurons, as they are now, have been audited."""
         self.finish(AUDIT, self.info["stages"][CRITICAL], seconds, (AUDIT_TABLE,))
 
-    def forget(self, stage: str, table: str) -> None:
-        """Remove the table of a stage that the study has no more, or that was of other neurons."""
-        path = self.place / table
-        if stage in self.info["stages"] or path.exists():
+    def forget(self, stage: str, *files: str) -> None:
+        """Remove what a stage left that the study has no more, or that was of other neurons."""
+        paths = [self.place / name for name in files]
+        if stage in self.info["stages"] or any(path.exists() for path in paths):
             self.unfinish()
+        for path in paths:
             path.unlink(missing_ok=True)
-        for part in ("stages", "seconds", "sizes"):
-            self.info[part].pop(stage if part != "sizes" else table, None)
+            self.info["sizes"].pop(path.name, None)
+        for part in ("stages", "seconds"):
+            self.info[part].pop(stage, None)
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write one table, atomically."""

@@ -50,6 +50,7 @@ from neucept.study.identity import (
 from neucept.study.metadata import Metadata, check_given, metadata_of
 from neucept.study.pictures import write_pictures
 from neucept.study.reliability import own_reliability
+from neucept.study.selective import cuts
 from neucept.study.settings import StudySettings
 from neucept.study.stages import Stages
 
@@ -127,6 +128,7 @@ def run_study(
         run.tables(acts, mech)
         associations(run, mech, beside, settings.seed)
         run.ablation(acts, crit)
+        taken = cuts(run, model, data, acts, crit, mech, beside, settings)
         run.pictures(mech)
         audits = place.audits()
         if not audits:
@@ -140,6 +142,7 @@ def run_study(
             layers=with_audits(layer_entries(acts, crit), audits),
             mechanisms=_mechanisms_entry(mech, known),
             metadata=beside.entry(),
+            selectivity=taken,
             reliability=own_reliability(sample_table(acts, mech)),
             **_provenance(model, acts, index, settings),
         )

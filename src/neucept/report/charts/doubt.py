@@ -9,7 +9,7 @@ import altair as alt
 from neucept.report.charts.figure import CRITICAL, INK, Figure, dataset, specification
 from neucept.report.doubt import tellable
 from neucept.report.reading import Subject
-from neucept.report.words import count, number, percent
+from neucept.report.words import count, percent
 
 HEIGHT = 190
 
@@ -21,7 +21,7 @@ def doubted(subject: Subject) -> Iterator[Figure]:
         return
     bars = [
         {
-            "band": f"{number(float(band['low']))} to {number(float(band['high']))}",
+            "band": f"{band['low']:g} to {band['high']:g}",
             "share": float(band["share"]),
             "low": float(band["share_low"]),
             "high": float(band["share_high"]),

@@ -73,7 +73,7 @@ def _chart(groups: list[int]) -> alt.TopLevelMixin:
             x=alt.X("order:Q")
             .title("place along the line")
             .scale(domain=[0, 1])
-            .axis(tickCount=5, grid=False),
+            .axis(tickCount=5, grid=False, labelFlush=True),
             y=alt.Y("typicality:Q").title("typicality").scale(domain=[0, 1]).axis(AXIS),
             color=alt.Color("mechanism:N").scale(colours).legend(None),
             tooltip=[

@@ -441,6 +441,7 @@ def add_cuts(study: PlantedStudy, layer: str) -> None:
         for k in range(groups if neurons else 0):
             taken = 0.83 if k == cut else 0.02 + 0.01 * k
             span = [taken, taken - 0.02, min(taken + 0.05, 1.0)]
+            span = [round(end, 4) for end in span]
             rows.append([cut, k, len(neurons), 50, 0.95, *span, *span, taken + 0.05])
     study.info["selectivity"] = {"layer": layer, "message": "", "cuts": cuts}
     study.selectivity = pd.DataFrame(rows, columns=CUT_COLUMNS)

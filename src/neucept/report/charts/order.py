@@ -10,7 +10,7 @@ import numpy as np
 
 from neucept.report.charts.figure import Figure, dataset, mechanism_colour, specification
 from neucept.report.charts.samples_map import drawn
-from neucept.report.charts.tree import AXIS
+from neucept.report.charts.tree import AXIS, SPAN
 from neucept.report.reading import Subject, records
 from neucept.report.words import count, letter, score, shorten
 
@@ -72,8 +72,8 @@ def _chart(groups: list[int]) -> alt.TopLevelMixin:
         .encode(
             x=alt.X("order:Q")
             .title("place along the line")
-            .scale(domain=[0, 1])
-            .axis(tickCount=5, grid=False, labelFlush=True),
+            .scale(domain=SPAN, nice=False)
+            .axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], grid=False),
             y=alt.Y("typicality:Q").title("typicality").scale(domain=[0, 1]).axis(AXIS),
             color=alt.Color("mechanism:N").scale(colours).legend(None),
             tooltip=[

@@ -13,6 +13,9 @@ from neucept.report.words import count, letter, listed, number
 
 HEIGHT = 170
 
+SPAN = [-0.01, 1.01]
+"""What the line shows: all of it, with room for the points at its ends."""
+
 AXIS = alt.Axis(tickCount=3, domain=False, ticks=False, minExtent=34, maxExtent=34)
 """As wide for the tree as for the samples, so that it stands over their places."""
 
@@ -27,15 +30,16 @@ def tree(subject: Subject) -> Iterator[Figure]:
     table, samples = subject.study.tree, subject.ordered
     if table.empty or samples.empty or "leaf" not in samples:
         return
-    places = samples.groupby("leaf")["order"].mean()
-    if set(places.index) != set(range(len(table) + 1)):
+    sizes = samples["leaf"].value_counts().reindex(range(len(table) + 1), fill_value=0)
+    if (sizes == 0).any() or sizes.sum() != len(samples):
         return
-    at = dict(zip(places.index.astype(int).tolist(), places.tolist(), strict=True))
-    lines, labels = _drawn(subject, at)
+    # Leaves are numbered along the line; one beside the other, branches never cross.
+    places = ((sizes.cumsum() - sizes / 2) / len(samples)).tolist()
+    lines, labels = _drawn(subject, dict(enumerate(places)))
     several = len(subject.study.mechanisms) > 1
     caption = (
         "Groups that join low down are alike. Height: what one group for all below it would cost, "
-        "in nats per sample. "
+        "in nats per sample. Groups stand side by side along the line, each over its share of it. "
     )
     if several:
         caption += "Coloured branches lie within a mechanism, dark ones join mechanisms."
@@ -102,7 +106,7 @@ def _chart(groups: list[int], several: bool) -> alt.TopLevelMixin:
     colours = alt.Scale(
         domain=[*names, BETWEEN], range=[*(mechanism_colour(k) for k in groups), INK]
     )
-    across = alt.X("x:Q").scale(domain=[0, 1]).axis(None)
+    across = alt.X("x:Q").scale(domain=SPAN, nice=False).axis(None)
     down = alt.Y("y:Q").title("nats per sample").axis(AXIS)
     tooltip = [
         alt.Tooltip("group:N", title="branch"),

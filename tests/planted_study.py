@@ -17,6 +17,11 @@ EDGE_COLUMNS = ["layer", "neuron", "target_layer", "target_neuron", "selected", 
 KEPT_COLUMNS = ["layer", "size", "neuron", "kept", "measured"]
 ABLATION_COLUMNS = ["layer", "mode", "keep", "order", "repeat", "k", "share"]
 ABLATION_COLUMNS += ["unchanged", "probability"]
+ASSOCIATION_COLUMNS = ["mechanism", "column", "category", "kind", "samples", "missing", "inside"]
+ASSOCIATION_COLUMNS += ["outside", "effect", "measure", "test", "p_value", "q_value", "note"]
+CUT_COLUMNS = ["cut", "mechanism", "neurons", "samples", "probability", "loss", "loss_low"]
+CUT_COLUMNS += ["loss_high", "changed", "changed_low", "changed_high", "moved"]
+TREE_COLUMNS = ["step", "first", "second", "node", "height", "size", "mechanism"]
 
 
 @dataclass
@@ -32,6 +37,9 @@ class PlantedStudy:
     ablation: pd.DataFrame
     samples: pd.DataFrame
     kept: pd.DataFrame
+    associations: pd.DataFrame
+    tree: pd.DataFrame
+    selectivity: pd.DataFrame
     pictures: dict[int, bytes] = field(default_factory=dict)
 
     def thumbnail(self, position: int) -> bytes | None:
@@ -54,6 +62,9 @@ def planted_study(
     ids: Sequence[str] | None = None,
     audited: bool = True,
     core: bool = True,
+    metadata: bool = True,
+    tree: bool = True,
+    wrong: int | None = None,
 ) -> PlantedStudy:
     """A whole study.
 
@@ -72,6 +83,10 @@ def planted_study(
         ids: One per sample; by default file names.
         audited: Whether the layers were audited; all but the first then pass.
         core: Whether cores were looked for.
+        metadata: Whether metadata was given: a category that goes with the mechanisms, a number
+            that does so less, and one that does not, and an id.
+        wrong: Predictions said to be wrong in what is told of typicality; 30, or half, if None.
+        tree: Whether there is a tree, of two leaves per mechanism, and an order.
     """
     rng = np.random.default_rng(seed)
     samples = _samples(rng, n_samples, n_mechanisms, labelled, ids)
@@ -100,7 +115,18 @@ def planted_study(
         ablation=_ablation(rng, critical, layers) if ablation else _empty(ABLATION_COLUMNS),
         samples=samples,
         kept=_empty(KEPT_COLUMNS),
+        associations=_empty(ASSOCIATION_COLUMNS),
+        tree=_empty(TREE_COLUMNS),
+        selectivity=_empty(CUT_COLUMNS),
     )
+    if metadata:
+        add_metadata(study)
+    if n_mechanisms > 1:
+        add_cuts(study, used)
+    if labelled and n_mechanisms:
+        study.info["reliability"] = _reliability(len(samples), wrong)
+    if tree and n_mechanisms:
+        add_tree(study)
     if core:
         add_cores(study)
     group = samples.set_index("position")["mechanism"]
@@ -383,6 +409,104 @@ def add_cores(study: PlantedStudy, keep: float = 0.9, most: float = 1.0) -> None
         entry["known"] = 0.97
         entry["core"] = {"neurons": grown[:size], "keep": keep, "kept": float(kept[size])}
     study.kept = pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def _reliability(samples: int, asked: int | None) -> dict[str, Any]:
+    wrong = min(30, samples // 2) if asked is None else asked
+    bands = []
+    for low, high, part, share in ((0, 0.05, 0.1, 0.5), (0.05, 0.2, 0.1, 0.2), (0.2, 1, 0.8, 0.1)):
+        size = round(samples * part)
+        band = {"low": low, "high": high, "samples": size, "wrong": round(size * share)}
+        bands.append({**band, "share": share, "share_low": share - 0.08, "share_high": share + 0.1})
+    return {
+        "level": 0.05,
+        "auroc": 0.81,
+        "error": 0.03,
+        "wanted": wrong,
+        "others": samples - wrong,
+        "flagged": 0.4,
+        "flagged_others": 0.04,
+        "bands": bands,
+    }
+
+
+def add_cuts(study: PlantedStudy, layer: str) -> None:
+    """A cut for each mechanism but the last, which takes most of it and little of the others."""
+    groups = len(study.mechanisms)
+    rows: list[list[float]] = []
+    cuts: list[dict[str, Any]] = []
+    for cut in range(groups):
+        neurons = [3 + cut, 17][: 1 + (cut == 0)] if cut < groups - 1 else []
+        cuts.append({"neurons": neurons, "message": "" if neurons else "No set did.", "reach": 0.7})
+        for k in range(groups if neurons else 0):
+            taken = 0.83 if k == cut else 0.02 + 0.01 * k
+            span = [taken, taken - 0.02, min(taken + 0.05, 1.0)]
+            span = [round(end, 4) for end in span]
+            rows.append([cut, k, len(neurons), 50, 0.95, *span, *span, taken + 0.05])
+    study.info["selectivity"] = {"layer": layer, "message": "", "cuts": cuts}
+    study.selectivity = pd.DataFrame(rows, columns=CUT_COLUMNS)
+
+
+def add_tree(study: PlantedStudy) -> None:
+    """Lay the samples out mechanism by mechanism, and join A and B first, C to them, and so on."""
+    table, groups = study.samples, len(study.mechanisms)
+    rank = table.sort_values(["mechanism", "membership", "position"]).index
+    order = pd.Series(np.linspace(0, 1, len(table)), index=rank)
+    half = table.groupby("mechanism")["membership"].rank(method="first", pct=True) > 0.5
+    study.samples = table.assign(order=order, leaf=2 * table["mechanism"] + half)
+    rows: list[list[float]] = []
+    for k in range(groups):
+        size = int((table["mechanism"] == k).sum())
+        rows.append([k, 2 * k, 2 * k + 1, 2 * groups + k, 0.1 * (k + 1), size, k])
+    top, size = 2 * groups, rows[0][5]
+    for k in range(1, groups):
+        size += rows[k][5]
+        rows.append([len(rows), top, 2 * groups + k, 3 * groups + k - 1, 2.0 * k, size, -1])
+        top = 3 * groups + k - 1
+    whole = dict.fromkeys(["step", "first", "second", "node", "size", "mechanism"], int)
+    study.tree = pd.DataFrame(rows, columns=TREE_COLUMNS).astype(whole)
+
+
+def add_metadata(study: PlantedStudy, suffix: str = "") -> None:
+    """Give the study metadata; `suffix` ends every name in it."""
+    scanner, age, noise, file = (name + suffix for name in ("scanner", "age", "noise", "file"))
+    study.info["metadata"] = {
+        "columns": [scanner, age, noise, file],
+        "groups": 48,
+        "grouped_by": "patient" + suffix,
+    }
+    n, groups = len(study.samples), len(study.mechanisms)
+    if groups < 2:
+        return
+    category, numbers = ["category", n, 0], ["number", n - 3, 3]
+    alone = [np.nan] * 2
+    rows: list[list[Any]] = [
+        [-1, noise, "", *numbers, *alone, 0.02, "ranks", "permutation", 0.71, 0.74, ""],
+        [-1, age, "", *numbers, *alone, 0.21, "ranks", "permutation", 0.002, 0.004, ""],
+        [-1, scanner, "", *category, *alone, 0.63, "V", "permutation", 0.0001, 0.0003, ""],
+        [
+            -1,
+            file,
+            "",
+            *category,
+            *alone,
+            np.nan,
+            "",
+            "",
+            np.nan,
+            np.nan,
+            "set aside: it is the id",
+        ],
+    ]
+    for k in range(groups):
+        sure = [0.0001, 0.0004] if k < 2 else [0.3, 0.4]
+        share, rest = (0.82, 0.11) if k < 2 else (0.3, 0.28)
+        site = [k, scanner, f"site {k}{suffix}", *category, share, rest, share - rest]
+        rows.append([*site, "shares", "Fisher's exact test", *sure, ""])
+        older = [k, age, "", *numbers, 61.0 - k, 52.0, 0.3 - 0.2 * k, "delta", "permutation"]
+        rows.append([*older, *sure, ""])
+        rows.append([k, noise, "", *numbers, 0.1, 0.1, 0.0, "delta", "permutation", 0.9, 0.9, ""])
+    study.associations = pd.DataFrame(rows, columns=ASSOCIATION_COLUMNS)
 
 
 def _audit(passes: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The bundled study: a small LeNet that tells even digits from odd ones, asked why it says "even".
 
 The network never hears which digit an image shows. If it found the digits by itself, "even" is
-predicted for five reasons; the hidden digits only score the answer at the end.
+predicted for five reasons; the hidden digits only score and name the answer at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from sklearn.datasets import load_digits
@@ -81,6 +82,7 @@ def run_demo(
         settings or QUICK,
         classes=CLASSES,
         known=digits.tolist(),
+        metadata=described(images, digits),
         name="LeNet, even or odd",
         progress=progress,
     )
@@ -93,6 +95,14 @@ def bundled_digits() -> tuple[Float[Tensor, "1797 1 8 8"], Int[Tensor, " 1797"]]
     bundle = load_digits()
     images = torch.from_numpy(bundle.images.astype(np.float32) / 16.0)[:, None]
     return images, torch.from_numpy(bundle.target.astype(np.int64))
+
+
+def described(
+    images: Float[Tensor, "samples 1 8 8"], digits: Int[Tensor, " samples"]
+) -> pd.DataFrame:
+    """The metadata of the demo: the digit that an image shows, and how much ink it has."""
+    ink = images.mean(dim=(1, 2, 3)).numpy()
+    return pd.DataFrame({"digit": [str(digit) for digit in digits.tolist()], "ink": ink})
 
 
 def trained_lenet(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted_study import PlantedStudy, planted_study
+from planted_study import PlantedStudy, add_metadata, planted_study
 from playwright.sync_api import Page
 
 Open = Callable[..., Any]
@@ -33,12 +33,14 @@ OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElemen
 
 def _hostile() -> PlantedStudy:
     name = HOSTILE + "\u2028\u202e\x1b[31m"
-    return planted_study(
+    study = planted_study(
         target=name,
         classes=(name, "odd"),
         layers=((name + "1", 24, 7), (name + "2", 84, 12)),
         ids=[f"{name}{k}" for k in range(300)],
     )
+    add_metadata(study, name)
+    return study
 
 
 def _large() -> PlantedStudy:
@@ -82,6 +84,21 @@ def test_page_draws_everything_quietly_and_within_its_width(
     page.close()
 
 
+def test_metadata_is_drawn_and_pointing_at_it_tells_the_shares(usual: Page) -> None:
+    section = usual.locator("#associations")
+    assert section.locator("table tbody tr").count() == 4
+    points = section.locator(".mark-symbol.role-mark path")
+    assert points.count() == 4  # Two mechanisms in which it is sure, each beside the others.
+    points.last.hover()
+    card = usual.locator(".hover")
+    card.wait_for(state="visible")
+    shown = card.locator("dd").all_inner_texts()
+    plain = [text.replace("\xa0", " ") for text in shown]
+    assert plain[1:] == ["site 1", "82 %", "11 %", "p < 0.001"]
+    usual.mouse.move(5, 5)
+    card.wait_for(state="hidden")
+
+
 def test_pointing_at_a_sample_shows_its_picture_and_its_numbers(usual: Page) -> None:
     study = planted_study()
     points = usual.locator("#map .mark-symbol.role-mark path")
@@ -98,6 +115,32 @@ def test_pointing_at_a_sample_shows_its_picture_and_its_numbers(usual: Page) -> 
     assert fields["label"] == ("even", "odd")[row["label"]]
     usual.mouse.move(5, 5)
     card.wait_for(state="hidden")
+
+
+def test_pointing_at_a_sample_in_order_shows_its_picture(usual: Page) -> None:
+    section = usual.locator("#order")
+    points = section.locator(".mark-symbol.role-mark path")
+    assert points.count() == len(planted_study().samples)
+    points.last.scroll_into_view_if_needed()
+    points.last.hover(force=True)
+    card = usual.locator(".hover")
+    card.wait_for(state="visible")
+    assert card.locator("img").is_visible()
+    assert card.locator("dd").all_inner_texts()[1] == "C"
+    section.locator(".plot[tabindex='0']").focus()
+    usual.keyboard.press("ArrowRight")
+    assert card.locator("dd").all_inner_texts()[1] == "A"
+    usual.keyboard.press("Escape")
+    assert card.is_hidden()
+
+
+def test_the_tree_stands_over_the_places_of_its_samples(usual: Page) -> None:
+    lefts = usual.locator("#order svg").evaluate_all(
+        "all => all.map((svg) => svg.querySelector('.mark-group.role-frame path.background')"
+        ".getBoundingClientRect()).map((box) => [box.left, box.right])"
+    )
+    assert len(lefts) == 2
+    assert lefts[0] == pytest.approx(lefts[1], abs=1.0)
 
 
 def test_arrow_keys_walk_over_the_map(usual: Page) -> None:

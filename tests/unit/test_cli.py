@@ -103,6 +103,63 @@ def test_a_study_file_says_everything(folder: Path, asked: Callable[..., dict[st
     )
 
 
+def test_metadata_is_read_from_the_file_that_is_named(
+    folder: Path, asked: Callable[..., dict[str, Any]]
+) -> None:
+    assert (asked("study.toml")["metadata"], asked("study.toml")["groups"]) == (None, None)
+    (folder / "ages.csv").write_text("age,who\n1,a\n2,b\n")
+    (folder / "sizes.csv").write_text("size\n5\n")
+    lines = 'classes = ["cat", "dog"]\nmetadata = "ages.csv"\ngroups = "who"'
+    (folder / "study.toml").write_text(STUDY.replace('classes = ["cat", "dog"]', lines))
+    told = asked("study.toml")
+    assert told["metadata"].to_dict("list") == {"age": [1, 2], "who": ["a", "b"]}
+    assert told["groups"] == "who"
+    told = asked("study.toml", "--metadata", "sizes.csv", "--groups", "size")
+    assert (list(told["metadata"].columns), told["groups"]) == (["size"], "size")
+
+
+def test_a_dataset_brings_its_metadata_unless_a_file_is_named(
+    folder: Path, asked: Callable[..., dict[str, Any]]
+) -> None:
+    own = (
+        NETWORK.partition("def load")[0]
+        + """
+import pandas
+from torch.utils.data import TensorDataset
+
+def load():
+    data = TensorDataset(torch.zeros(5, 3))
+    data.metadata = pandas.DataFrame({"own": range(5)})
+    return data
+"""
+    )
+    (folder / "own.py").write_text(own)
+    (folder / "sizes.csv").write_text("size\n5\n")
+    assert list(asked("study.toml")["metadata"].columns) == ["own"]
+    told = asked("study.toml", "--metadata", "sizes.csv")
+    assert list(told["metadata"].columns) == ["size"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--metadata", "none.csv"), "There is no metadata file 'none.csv'"),
+        (("--metadata", "own.py"), "ends in .csv or .parquet"),
+        (("--groups", "who"), "groups is 'who', the name of a column, but there is no metadata"),
+        (("--metadata", "ages.csv", "--groups", "wha"), "no column 'wha' for groups. Did you mean"),
+    ],
+)
+def test_bad_metadata_ends_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str
+) -> None:
+    (folder / "ages.csv").write_text("age,who\n1,a\n2,b\n")
+    assert leave("run", "study.toml", *flags) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (folder / "there").exists()
+
+
 def test_flags_go_before_the_file_also_when_they_name_the_default(
     folder: Path, asked: Callable[..., dict[str, Any]]
 ) -> None:
@@ -437,6 +494,16 @@ def test_a_finished_run_tells_how_large_the_cores_are(
     shown = " ".join(capsys.readouterr().out.split())
     assert headings in shown
     assert sizes in shown
+
+
+def test_a_finished_run_tells_what_goes_with_the_mechanisms(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(planted_study(pictures=0), Path("report.html"))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "scanner goes with the mechanisms (effect 0.63 of 1, corrected p < 0.001). A:" in shown
+    show(planted_study(pictures=0, metadata=False), Path("report.html"))
+    assert "goes with the mechanisms" not in capsys.readouterr().out
 
 
 def test_names_are_never_read_as_markup() -> None:

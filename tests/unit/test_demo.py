@@ -26,6 +26,14 @@ def test_a_network_that_finds_no_room_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_hidden_digits_are_metadata_of_every_image() -> None:
+    images, digits = demo.bundled_digits()
+    table = demo.described(images, digits)
+    assert list(table.columns) == ["digit", "ink"]
+    assert table["digit"].tolist() == [str(digit) for digit in digits.tolist()]
+    assert table["ink"].between(0.1, 0.5).all()
+
+
 def test_a_network_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EPOCHS", 1)
     images, digits = demo.bundled_digits()

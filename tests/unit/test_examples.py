@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 
 from neucept.activations import Batches, list_layers
 from neucept.cli import main
-from neucept.sources import StudyFile, load_data, load_model, read_study_file
+from neucept.sources import StudyFile, load_data, load_model, read_study_file, table_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("mnist_lenet", "cifar10_resnet20")
@@ -74,6 +75,23 @@ def test_samples_come_alone_and_in_batches_the_same_and_with_ids(
         np.testing.assert_array_equal(label, whole.labels[row])  # type: ignore[index]
     assert len(set(data.ids)) == 10_000  # type: ignore[union-attr]
     assert whole.ids == (data.ids[3], data.ids[9_999])  # type: ignore[union-attr]
+
+
+def test_the_digits_bring_their_metadata_along(data_folder: Path) -> None:
+    data = load_data(said("mnist_lenet").data)
+    table = table_of(data)
+    assert table is not None
+    assert list(table.columns) == ["writer", "ink", "slant"]
+    assert len(table) == len(data)  # type: ignore[arg-type]
+    assert not table.isna().to_numpy().any()
+    assert table["writer"].value_counts().to_dict() == {"employee": 5000, "student": 5000}
+    described = inspect.getmodule(type(data)).described  # type: ignore[union-attr]
+    upright = np.zeros((1, 28, 28), np.uint8)
+    upright[0, 4:24, 13:15] = 255
+    leaning = np.stack([np.roll(upright[0, row], (14 - row) // 2) for row in range(28)])[None]
+    assert described(upright)["slant"].item() == pytest.approx(0)
+    assert described(upright)["ink"].item() == pytest.approx(40 / 28**2)
+    assert described(leaning)["slant"].item() == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,6 +18,8 @@ weights = "weights.pt"
 [data]
 factory = "package.images:load"
 classes = ["airplane", "bird", "cat"]
+metadata = "tables/planes.csv"
+groups = "flight"
 [study]
 target = "cat"
 layers = ["layer2", "layer3"]
@@ -56,6 +58,8 @@ def test_everything_it_can_say(tmp_path: Path) -> None:
     assert said.weights == tmp_path / "weights.pt"
     assert said.data == "package.images:load"
     assert said.classes == ("airplane", "bird", "cat")
+    assert said.metadata == tmp_path / "tables/planes.csv"
+    assert said.groups == "flight"
     assert said.target == "cat"
     assert said.to == tmp_path / "out"
     assert dict(said.settings) == {"layers": ["layer2", "layer3"], "fdr": 0.2}
@@ -64,6 +68,7 @@ def test_everything_it_can_say(tmp_path: Path) -> None:
 def test_the_least_it_must_say(tmp_path: Path) -> None:
     said = read_study_file(write(tmp_path, LEAST))
     assert (said.weights, said.classes, said.target) == (None, None, 3)
+    assert (said.metadata, said.groups) == (None, None)
     assert said.to == tmp_path / "study"
     assert dict(said.settings) == {}
 

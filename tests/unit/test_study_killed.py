@@ -44,6 +44,6 @@ def test_killed_at_random_moments_it_ends_with_byte_equal_tables(tmp_path: Path)
             running.wait()
     assert alive >= 3
     assert start(killed).wait() == 0
-    assert len(tables(whole)) == 8
+    assert len(tables(whole)) == 10
     assert tables(killed) == tables(whole)
     assert not list((killed / "study").glob(".writing.*"))

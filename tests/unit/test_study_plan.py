@@ -14,6 +14,7 @@ from neucept.cli.plan import duration, show_plan
 from neucept.errors import DataError, SettingsError
 from neucept.evaluation import planted_network
 from neucept.study import plan as plan_module
+from neucept.study.cutprobe import sets_tried
 from neucept.study.folder import Study
 from neucept.study.plan import COLUMNS, Plan, plan_study
 from neucept.study.probes import Rows, Share
@@ -121,6 +122,28 @@ def test_a_split_divides_the_samples_and_a_given_number_the_grouping(planted, pl
     assert many.group([20], 400)["seconds"] > 2 * rows.group([20], 400)["seconds"]
 
 
+def test_cuts_are_planned_where_they_are_asked_for(planted, plan: Plan) -> None:
+    assert "selectivity" not in set(plan.table["stage"])
+    asked = StudySettings(**QUICK, selectivity=40, n_mechanisms=2)
+    table = plan_study(*planted, 1, asked).table
+    assert list(table["stage"])[-3:] == ["ablation", "selectivity", "pictures"]
+    row = table.set_index("stage").loc["selectivity"]
+    assert row["samples"] == 2 * 2 * 40
+    assert row["seconds"] > 0
+    more = StudySettings(**QUICK, selectivity=300, n_mechanisms=2)
+    longer = plan_study(*planted, 1, more).table.set_index("stage").loc["selectivity"]
+    assert longer["samples"] == 4 * (plan.table["samples"].iloc[-1] // 4)
+    assert longer["seconds"] > 1.5 * row["seconds"]
+    one = StudySettings(**QUICK, selectivity=40, n_mechanisms=1)
+    assert plan_study(*planted, 1, one).table.set_index("stage").loc["selectivity", "seconds"] == 0
+
+
+@pytest.mark.parametrize(("candidates", "seen"), [(6, 22), (7, 26), (10, 68), (12, 68)])
+def test_a_search_tries_about_as_many_sets_as_planned(candidates: int, seen: int) -> None:
+    # Seen: sets that `selectivity` tried per mechanism in planted networks.
+    assert seen / 2 < sets_tried(candidates) < 2 * seen
+
+
 def test_samples_that_will_be_used_over_those_that_were_timed() -> None:
     share = Share(3000, 60_000)
     assert share.times() == 20
@@ -131,7 +154,7 @@ def test_samples_that_will_be_used_over_those_that_were_timed() -> None:
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_the_plan_is_within_a_factor_of_two_of_the_study(planted, tmp_path: Path) -> None:
-    settings = StudySettings(audit=2, draws=2)
+    settings = StudySettings(audit=2, draws=2, selectivity=100)
     estimated = plan_study(*planted, 1, settings)
     run_study(*planted, 1, tmp_path / "study", settings)
     seconds = Study.open(tmp_path / "study").info["seconds"]

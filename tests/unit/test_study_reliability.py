@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from neucept.errors import DataError
 from neucept.study.explaining import Explanation
-from neucept.study.reliability import FOREIGN, WRONG, reliability
+from neucept.study.reliability import FOREIGN, WRONG, own_reliability, reliability
 
 
 def explained(
@@ -85,3 +87,42 @@ def test_what_cannot_be_measured_is_refused() -> None:
     for other in (explained([0.5], level=0.1), explained([0.5], target=2)):
         with pytest.raises(DataError, match="Explain both alike"):
             reliability(own, other)
+
+
+def own(typicality: list[float], wrong: list[int]) -> pd.DataFrame:
+    label = np.where(np.isin(np.arange(len(typicality)), wrong), 0, 1)
+    return pd.DataFrame({"typicality": typicality, "prediction": 1, "label": label})
+
+
+def test_a_studys_own_samples_are_counted_by_typicality() -> None:
+    told = own_reliability(own([0.01, 0.05, 0.1, 0.2, 0.4, 0.9, 1.0, 0.0], [0, 1, 4]))
+    assert told is not None
+    # 15 pairs, in 10 of which the wrong one is the less typical.
+    assert told["auroc"] == pytest.approx(10 / 15)
+    assert (told["wanted"], told["others"], told["level"]) == (3, 5, 0.05)
+    assert told["flagged"] == pytest.approx(2 / 3)
+    assert told["flagged_others"] == pytest.approx(1 / 5)
+    assert [(band["samples"], band["wrong"]) for band in told["bands"]] == [
+        (3, 2),
+        (2, 0),
+        (1, 1),
+        (2, 0),
+    ]
+    first = told["bands"][0]
+    assert first["share"] == pytest.approx(2 / 3)
+    # The roots of (p - 2/3)^2 = z^2 p (1 - p) / 3.
+    z2 = 1.959964**2
+    for end in (first["share_low"], first["share_high"]):
+        assert (end - 2 / 3) ** 2 == pytest.approx(z2 * end * (1 - end) / 3, rel=1e-4)
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+def test_what_cannot_be_had_is_none() -> None:
+    assert own_reliability(own([], [])) is None
+    assert own_reliability(own([0.1, 0.2], [0]).assign(label=-1)) is None
+    assert own_reliability(own([np.nan, np.nan], [0])) is None
+    told = own_reliability(own([0.3, 0.6], []))
+    assert told is not None
+    assert (told["auroc"], told["error"], told["flagged"]) == (None, None, None)
+    assert (told["wanted"], told["others"]) == (0, 2)
+    assert [band["share"] for band in told["bands"]] == [None, None, 0.0, 0.0]

@@ -66,6 +66,8 @@ def _as_flags(said: StudyFile) -> dict[str, Any]:
         "weights": said.weights,
         "data": said.data,
         "classes": said.classes and list(said.classes),
+        "metadata": said.metadata,
+        "groups": said.groups,
         "target": [str(one) for one in target],
         "to": said.to,
         **said.settings,
@@ -99,6 +101,8 @@ def study(
     weights: Path | None = None,
     data: str | None = None,
     classes: tuple[str, ...] | None = None,
+    metadata: Path | None = None,
+    groups: str | None = None,
     target: tuple[str, ...] | None = None,
     to: Path = Path("study"),
     images: bool = True,
@@ -115,6 +119,8 @@ def study(
         weights: Its weights, as torch.save(model.state_dict(), path) writes them.
         data: The data factory, in the same form as the network's.
         classes: The class names, in the order of the network's outputs.
+        metadata: A .csv or .parquet table of what else is known of the samples, one row each.
+        groups: Its column that says which samples belong together, as those of one patient.
         target: The class to study, by name or index; two ask why the first rather than the second.
         to: The study folder.
         images: Show inputs on the page; --no-images leaves every one out.
@@ -123,15 +129,24 @@ def study(
     """
     model, data, asked = _named(model=model, data=data, target=target)
     from neucept.report import write_report
-    from neucept.sources import class_names, load_data, load_model, target_index
+    from neucept.sources import (
+        class_names,
+        load_data,
+        load_model,
+        read_table,
+        table_of,
+        target_index,
+    )
     from neucept.study.origin import remember_origin
     from neucept.study.run import run_study
 
     target = asked[0] if len(asked) == 1 else asked
     if classes is not None:
         target_index(target, classes)
+    table = None if metadata is None else read_table(metadata)
     network = load_model(model, weights)
     samples = load_data(data)
+    table = table_of(samples) if table is None else table
     names = classes or class_names(samples)
     index = target_index(target, names)
     if dry_run:
@@ -143,7 +158,17 @@ def study(
         show_plan(plan)
         return
     with progress() as advance:
-        finished = run_study(network, samples, index, to, settings, classes=names, progress=advance)
+        finished = run_study(
+            network,
+            samples,
+            index,
+            to,
+            settings,
+            classes=names,
+            metadata=table,
+            groups=groups,
+            progress=advance,
+        )
     finished = remember_origin(finished, model, data, weights)
     page = write_report(finished, finished.path / "report.html", images=images)
     show(finished, page)

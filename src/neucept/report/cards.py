@@ -8,6 +8,7 @@ from typing import Any
 
 from neucept.report.charts.figure import mechanism_colour
 from neucept.report.charts.signature import neuron_name, strongest_neurons
+from neucept.report.cuts import cut_words
 from neucept.report.pictures import picture
 from neucept.report.reading import BORDERLINE, Subject, optional, records
 from neucept.report.words import (
@@ -50,6 +51,7 @@ class Card:
     low: tuple[str, ...]
     examples: tuple[Example, ...]
     pictured: bool
+    cut: str
 
 
 def cards(subject: Subject) -> Iterator[Card]:
@@ -77,6 +79,7 @@ def cards(subject: Subject) -> Iterator[Card]:
             low=low,
             examples=examples,
             pictured=any(example.picture for example in examples),
+            cut=cut_words(subject, mechanism),
         )
 
 

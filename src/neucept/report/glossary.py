@@ -48,6 +48,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "construction; a large one is hard to get by chance.",
     ),
     (
+        "Effect size",
+        "How strongly a column of metadata goes with the mechanisms, from 0 to 1, whatever the "
+        "number of samples; the p-value says how sure it is that there is anything at all.",
+    ),
+    (
         "Knockoff",
         "A random copy of a neuron that behaves like it towards all other neurons but knows "
         "nothing of the target. A neuron has to beat its copies to be selected.",

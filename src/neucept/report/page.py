@@ -16,9 +16,12 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from neucept.report.associations import Beside, beside
 from neucept.report.cards import Card, cards
 from neucept.report.charts import CHARTS, CONFIG, Figure
 from neucept.report.choosing import Considered, considered
+from neucept.report.cuts import CutTable, cut_table
+from neucept.report.doubt import doubt
 from neucept.report.glossary import GLOSSARY
 from neucept.report.layers import LayerView, layer_views
 from neucept.report.pictures import hover_pictures, picture_note
@@ -53,6 +56,9 @@ class Page:
     promise: Promise
     agreement: str
     considered: tuple[Considered, ...]
+    beside: Beside | None
+    doubt: str
+    cuts: CutTable | None
     pictures: dict[str, str]
     picture_note: str
 
@@ -99,6 +105,9 @@ def render(study: Finished, *, images: bool = True) -> str:
         promise=promise(subject),
         agreement=agreement(subject),
         considered=tuple(considered(subject)),
+        beside=beside(subject),
+        doubt=doubt(subject),
+        cuts=cut_table(subject),
         pictures={},
         picture_note="",
     )
@@ -131,7 +140,10 @@ def _sections(page: Page) -> list[tuple[str, str]]:
     sections = [
         ("answer", "Answer"),
         ("mechanisms", "Mechanisms"),
+        ("associations", "Metadata"),
         ("map", "Map"),
+        ("order", "Order"),
+        ("doubt", "Doubt"),
         ("layers", "Layers"),
         ("chain", "Chain"),
         ("ablation", "Cutting"),
@@ -140,7 +152,9 @@ def _sections(page: Page) -> list[tuple[str, str]]:
         ("settings", "Settings"),
         ("glossary", "Words"),
     ]
-    return [entry for entry in sections if entry[0] != "map" or page.figures_of("map")]
+    there = {name: bool(page.figures_of(name)) for name in ("map", "order")}
+    there |= {"associations": page.beside is not None, "doubt": bool(page.doubt)}
+    return [entry for entry in sections if there.get(entry[0], True)]
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neucept.report.reading import Subject
-from neucept.report.words import plain, seconds, value_text
+from neucept.report.words import counted, plain, seconds, value_text
 
 Rows = tuple[tuple[str, str], ...]
 
@@ -41,9 +41,18 @@ def _study(info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     if around:
         yield "around", f"{plain(str(around['id']))} ({int(around['samples']):,} nearest)"
+    yield from _metadata(info.get("metadata"))
     yield "method", plain(str(info["mechanisms"].get("method") or "none"))
     yield "made", plain(str(info.get("created", "")))
     yield "machine", plain(str(info.get("machine", "")))
+
+
+def _metadata(entry: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if entry and entry.get("columns") is not None:
+        yield "metadata", counted(len(entry["columns"]), "column")
+    if entry and entry.get("groups"):
+        by = plain(str(entry.get("grouped_by") or ""))
+        yield "groups", f"{int(entry['groups']):,}" + (f", by {by}" if by else "")
 
 
 def _class(named: Mapping[str, Any]) -> str:

@@ -53,6 +53,18 @@ class Finished(Protocol):
         """One row per cut."""
 
     @property
+    def tree(self) -> pd.DataFrame:
+        """One row per merge; empty in older studies."""
+
+    @property
+    def associations(self) -> pd.DataFrame:
+        """One row per column of the metadata, and per mechanism; empty without metadata."""
+
+    @property
+    def selectivity(self) -> pd.DataFrame:
+        """One row per cut and mechanism; empty where no cuts were looked for."""
+
+    @property
     def samples(self) -> pd.DataFrame:
         """One row per sample."""
 
@@ -123,6 +135,12 @@ class Subject:
             return table.iloc[:0]
         placed = table["map_x"].notna() & table["map_y"].notna()
         return table[placed & table["mechanism"].fillna(-1).ge(0)]
+
+    @property
+    def ordered(self) -> pd.DataFrame:
+        """Those of them that have a place along the tree; none in older studies."""
+        table = self.explained
+        return table[table["order"].notna()] if "order" in table else table.iloc[:0]
 
     @cached_property
     def ids(self) -> Mapping[int, str]:

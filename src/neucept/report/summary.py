@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from neucept.report.associations import strongest
 from neucept.report.charts.figure import mechanism_colour
 from neucept.report.reading import BORDERLINE, Subject, found_words, optional, records
 from neucept.report.words import (
@@ -313,6 +314,7 @@ def _remarks(subject: Subject) -> Iterator[str]:
     table = subject.study.mechanisms
     if subject.around is not None:
         yield _local(subject.around)
+    yield from strongest(subject)
     if len(table) > 1:
         yield from _less_right(subject)
         unsure = [letter(int(r.mechanism)) for r in records(table) if r.stability < 0.6]

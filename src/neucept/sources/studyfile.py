@@ -15,7 +15,7 @@ from neucept.sources.factories import is_file, split_spec
 SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "model": ("factory", "weights"),
-        "data": ("factory", "classes"),
+        "data": ("factory", "classes", "metadata", "groups"),
         "study": ("target", "to"),
     }
 )
@@ -40,6 +40,10 @@ class StudyFile:
     """The weights file."""
     classes: tuple[str, ...] | None = None
     """The class names, in the order of the network's outputs."""
+    metadata: Path | None = None
+    """The table of what else is known of the samples."""
+    groups: str | None = None
+    """Its column that says which samples belong together."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The remaining keys of [study], as TOML gave them."""
 
@@ -75,6 +79,8 @@ def read_study_file(path: Path | str, known_settings: Collection[str] | None = N
         to=folder / _text(study, "study", "to", path, default="study"),
         weights=folder / _text(model, "model", "weights", path) if "weights" in model else None,
         classes=classes,
+        metadata=folder / _text(data, "data", "metadata", path) if "metadata" in data else None,
+        groups=_text(data, "data", "groups", path) if "groups" in data else None,
         settings=MappingProxyType({k: v for k, v in study.items() if k not in SECTIONS["study"]}),
     )
 

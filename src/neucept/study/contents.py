@@ -35,6 +35,21 @@ TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Every table, with the columns it must have; it may have more."""
 
+LATER: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "tree": ("step", "first", "second", "node", "height", "size", "mechanism"),
+        "associations": (
+            *("mechanism", "column", "category", "kind", "samples", "missing", "inside"),
+            *("outside", "effect", "measure", "test", "p_value", "q_value", "note"),
+        ),
+        "selectivity": (
+            *("cut", "mechanism", "neurons", "samples", "probability", "loss", "loss_low"),
+            *("loss_high", "changed", "changed_low", "changed_high", "moved"),
+        ),
+    }
+)
+"""Tables that earlier studies lack, or that only some studies have; read as empty where missing."""
+
 _ENTRIES = {
     "neucept": str,
     "name": str,
@@ -88,7 +103,7 @@ def check_columns(place: Path, table: str, columns: Collection[str]) -> None:
     Raises:
         StudyError: as said.
     """
-    for column in TABLES[table]:
+    for column in {**TABLES, **LATER}[table]:
         if column not in columns:
             raise StudyError(
                 f"'{table}.parquet' of the study in '{place}' has no column '{column}'. {_ANEW}"

@@ -17,7 +17,7 @@ import pandas as pd
 
 from neucept.errors import StorageError, StudyError
 from neucept.runtime import TEMPORARY, write_bytes, writing
-from neucept.study.contents import check_columns, check_entries
+from neucept.study.contents import LATER, check_columns, check_entries
 
 fcntl: ModuleType | None
 try:
@@ -78,6 +78,8 @@ class Study:
         return cls(place, info)
 
     def _table(self, name: str) -> pd.DataFrame:
+        if name in LATER and not (self.path / f"{name}.parquet").exists():
+            return pd.DataFrame({column: [] for column in LATER[name]})
         try:
             table = pd.read_parquet(self.path / f"{name}.parquet")
         except (OSError, ValueError) as error:
@@ -122,6 +124,21 @@ class Study:
     def choice(self) -> pd.DataFrame:
         """One row per number of mechanisms that was considered."""
         return self._table("choice")
+
+    @cached_property
+    def tree(self) -> pd.DataFrame:
+        """One row per merge of the tree, as `Mechanisms.tree`; empty in older studies."""
+        return self._table("tree")
+
+    @cached_property
+    def associations(self) -> pd.DataFrame:
+        """How the mechanisms go with metadata, as `associate` tells it; empty without metadata."""
+        return self._table("associations")
+
+    @cached_property
+    def selectivity(self) -> pd.DataFrame:
+        """What each mechanism's cut does to each, as `Selectivity.table`; empty without cuts."""
+        return self._table("selectivity")
 
     @cached_property
     def ablation(self) -> pd.DataFrame:
@@ -326,11 +343,16 @@ class Workplace:
         """Record that the critical neurons, as they are now, have been audited."""
         self.finish(AUDIT, self.info["stages"][CRITICAL], seconds, (AUDIT_TABLE,))
 
-    def forget_audit(self) -> None:
-        """Remove the table of an audit of other critical neurons."""
-        (self.place / AUDIT_TABLE).unlink(missing_ok=True)
-        for part in ("stages", "seconds", "sizes"):
-            self.info[part].pop(AUDIT if part != "sizes" else AUDIT_TABLE, None)
+    def forget(self, stage: str, *files: str) -> None:
+        """Remove what a stage left that the study has no more, or that was of other neurons."""
+        paths = [self.place / name for name in files]
+        if stage in self.info["stages"] or any(path.exists() for path in paths):
+            self.unfinish()
+        for path in paths:
+            path.unlink(missing_ok=True)
+            self.info["sizes"].pop(path.name, None)
+        for part in ("stages", "seconds"):
+            self.info[part].pop(stage, None)
 
     def write_table(self, name: str, frame: pd.DataFrame) -> None:
         """Write one table, atomically."""

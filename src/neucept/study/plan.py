@@ -33,6 +33,7 @@ from neucept.errors import DataError
 from neucept.runtime import Progress
 from neucept.sources import target_index
 from neucept.study.checks import check_predicted, check_samples
+from neucept.study.cutprobe import cut_row
 from neucept.study.identity import check_repeatable, layers_to_capture
 from neucept.study.probes import Rows, Share
 from neucept.study.settings import StudySettings
@@ -126,6 +127,8 @@ def plan_study(
     widths = [int(row["neurons"]) for row in table[1:]]
     table.append(rows.group(widths, members))
     table.append(rows.ablate(model, batches, acts, members))
+    if settings.selectivity:
+        table.append(cut_row(settings, model, some, acts, predicted_as(index), members))
     pictures = min(settings.pictures, members)
     table.append({"stage": "pictures", "samples": pictures, "seconds": pictures * some.read})
     told("plan", steps, steps)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from neucept.errors import DataError
 from neucept.evaluation.ranking import auroc
-from neucept.study.explaining import Explanation
+from neucept.study.explaining import LEVEL, Explanation
 
 WRONG, FOREIGN = "wrong predictions", "foreign inputs"
+
+BANDS = (0.0, LEVEL, 0.2, 0.5, 1.0)
+"""Typicality between which the share of wrong predictions is counted."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,41 @@ def reliability(explained: Explanation, foreign: Explanation | None = None) -> R
         strange = foreign.table[foreign.table["of_class"]]
         rows.append(_row(FOREIGN, strange, own))
     return Reliability(explained.target, explained.level, pd.DataFrame(rows))
+
+
+def own_reliability(samples: pd.DataFrame) -> dict[str, Any] | None:
+    """How well low typicality finds the wrong predictions among a study's own samples.
+
+    Args:
+        samples: The study's table of samples; their typicality is cross-fitted.
+
+    Returns:
+        level, auroc, error, wanted (how many are wrong), others, flagged, flagged_others (shares
+        that are atypical) and bands: from least to most typical, low and high (typicality),
+        samples, wrong, share, share_low and share_high (95 %, Wilson 1927). None for a figure that
+        cannot be had; None for all where no sample has a label or a typicality.
+    """
+    own = samples[(samples["label"] >= 0) & samples["typicality"].notna()]
+    if own.empty:
+        return None
+    own = own.assign(atypical=own["typicality"] <= LEVEL)
+    wrong = own["prediction"] != own["label"]
+    row = _row(WRONG, own[wrong], own[~wrong])
+    figures = {name: value for name, value in row.items() if name != "what"}
+    bands = []
+    for low, high in pairwise(BANDS):
+        within = (own["typicality"] <= high) & ((own["typicality"] > low) | (low == 0))
+        bands.append(_band(low, high, int(within.sum()), int((within & wrong).sum())))
+    known = {n: None if isinstance(v, float) and np.isnan(v) else v for n, v in figures.items()}
+    return {"level": LEVEL, **known, "bands": bands}
+
+
+def _band(low: float, high: float, samples: int, wrong: int) -> dict[str, Any]:
+    share = dict.fromkeys(("share", "share_low", "share_high"))
+    if samples:
+        span = binomtest(wrong, samples).proportion_ci(method="wilson")
+        share = dict(zip(share, (wrong / samples, float(span.low), float(span.high)), strict=True))
+    return {"low": low, "high": high, "samples": samples, "wrong": wrong, **share}
 
 
 def _check(explained: Explanation, foreign: Explanation | None) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,9 @@ from neucept.critical.population import check_near
 from neucept.errors import DataError
 from neucept.evaluation import ablate, agreement
 from neucept.mechanisms import Mechanisms, discover_mechanisms
-from neucept.runtime import Checkpoints, Progress, digest, read_arrays, write_arrays
+from neucept.runtime import Progress, digest, read_arrays, write_arrays
 from neucept.sources import target_index
+from neucept.study.associating import associations
 from neucept.study.auditing import with_audits
 from neucept.study.checks import check_samples
 from neucept.study.evidence import (
@@ -40,15 +40,19 @@ from neucept.study.evidence import (
     sample_table,
     target_entry,
 )
-from neucept.study.folder import CRITICAL, Study, Workplace
+from neucept.study.folder import AUDIT, AUDIT_TABLE, CRITICAL, Study, Workplace
 from neucept.study.identity import (
     check_repeatable,
     check_same_outputs,
     identity_of,
     layers_to_capture,
 )
+from neucept.study.metadata import Metadata, check_given, metadata_of
 from neucept.study.pictures import write_pictures
+from neucept.study.reliability import own_reliability
+from neucept.study.selective import cuts
 from neucept.study.settings import StudySettings
+from neucept.study.stages import Stages
 
 
 @random_state_kept()
@@ -61,6 +65,8 @@ def run_study(
     *,
     classes: Sequence[str] | None = None,
     known: Sequence[int] | None = None,
+    metadata: pd.DataFrame | None = None,
+    groups: str | Sequence[object] | np.ndarray | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Study:
@@ -78,6 +84,11 @@ def run_study(
         classes: Names of the classes, in the order of the network's outputs.
         known: Sub-classes known from elsewhere, one per sample of `data`; they only score the
             mechanisms at the end, nothing learns from them.
+        metadata: What else is known of the samples: one row each, in their order, or named by a
+            column `id` or `position` or by an index of ids. Nothing learns from it either; which of
+            it goes with the mechanisms is told at the end, see `associate`.
+        groups: Which samples belong together, as those of one patient: a column of `metadata`, or
+            one id for each sample. They are never parted; see `discover_mechanisms`.
         name: What the study is called on its page; the name of the network's class by default.
         progress: Called as ``progress(stage, done, total)``.
 
@@ -92,24 +103,36 @@ def run_study(
             f"The data is a {type(data).__name__}, which can be read only once; a study reads it "
             "again for every stage. Pass a Dataset, a DataLoader, a tensor or a list of batches."
         )
+    check_given(metadata, groups)
     batches = Batches(data, settings.batch_size)
     index: Target = target_index(target, classes)
     check_repeatable(model, batches, settings.device)
     place = Workplace(Path(to), identity_of(model, batches, index))
     try:
-        run = _Run(model, data, batches, index, settings, place, progress)
+        run = _Run(
+            place,
+            progress,
+            model=model,
+            data=data,
+            batches=batches,
+            target=index,
+            settings=settings,
+        )
         acts = run.capture()
         check_samples(acts, index, classes, known)
         check_near(acts, index, settings.search, acts.layers)
+        beside = metadata_of(acts, index, metadata, groups)
         place.accept()
         crit = run.critical(acts)
-        mech = run.mechanisms(acts, crit)
+        mech = run.mechanisms(acts, crit, beside)
         run.tables(acts, mech)
+        associations(run, mech, beside, settings.seed)
         run.ablation(acts, crit)
+        taken = cuts(run, model, data, acts, crit, mech, beside, settings)
         run.pictures(mech)
         audits = place.audits()
         if not audits:
-            place.forget_audit()
+            place.forget(AUDIT, AUDIT_TABLE)
         place.save(
             finished=True,
             name=name or type(model).__name__,
@@ -118,6 +141,9 @@ def run_study(
             classes=None if classes is None else [str(c) for c in classes],
             layers=with_audits(layer_entries(acts, crit), audits),
             mechanisms=_mechanisms_entry(mech, known),
+            metadata=beside.entry(),
+            selectivity=taken,
+            reliability=own_reliability(sample_table(acts, mech)),
             **_provenance(model, acts, index, settings),
         )
         run.checkpoints.clear()
@@ -126,44 +152,15 @@ def run_study(
     return Study.open(to)
 
 
-@dataclass
-class _Run:
-    """The stages of one study, each recalled from the folder when it is there, else computed."""
+@dataclass(kw_only=True)
+class _Run(Stages):
+    """The stages of one study."""
 
     model: nn.Module
     data: Any
     batches: Batches
     target: Target
     settings: StudySettings
-    place: Workplace
-    progress: Progress | None
-
-    def __post_init__(self) -> None:
-        self.checkpoints = Checkpoints(self.place.place / ".pieces")
-        self.keys: dict[str, str] = {}
-
-    def stage(
-        self,
-        name: str,
-        after: str | None,
-        settings: Mapping[str, Any],
-        files: tuple[str, ...],
-        compute: Callable[[], None],
-    ) -> bool:
-        """Compute a stage unless it was finished with the same settings after the same stage.
-
-        Returns:
-            Whether it was computed.
-        """
-        key = digest(name, self.keys.get(after or ""), dict(settings), version("neucept"))
-        self.keys[name] = key
-        if self.place.has(name, key, files):
-            return False
-        begun = perf_counter()
-        compute()
-        self.place.unfinish()
-        self.place.finish(name, key, perf_counter() - begun, files)
-        return True
 
     def capture(self) -> Activations:
         store = self.place.place / "activations.zarr"
@@ -214,7 +211,7 @@ class _Run:
         self.stage(CRITICAL, "capture", chosen, files, compute)
         return Critical.load(self.place.place)
 
-    def mechanisms(self, acts: Activations, crit: Critical) -> Mechanisms:
+    def mechanisms(self, acts: Activations, crit: Critical, beside: Metadata) -> Mechanisms:
         chosen: dict[str, Any] = {
             "neurons": self.settings.neurons,
             "n_mechanisms": self.settings.n_mechanisms,
@@ -225,12 +222,18 @@ class _Run:
 
         def compute() -> None:
             found = discover_mechanisms(
-                acts, crit, **chosen, n_jobs=self.settings.n_jobs, progress=self.progress
+                acts,
+                crit,
+                **chosen,
+                groups=beside.groups,
+                n_jobs=self.settings.n_jobs,
+                progress=self.progress,
             )
             self.place.unfinish()
             write_arrays(path, found.to_arrays())
 
-        self.stage("mechanisms", CRITICAL, chosen, (path.name,), compute)
+        key = {**chosen, **beside.groups_key}
+        self.stage("mechanisms", CRITICAL, key, (path.name,), compute)
         return Mechanisms.from_arrays(read_arrays(path))
 
     def tables(self, acts: Activations, mech: Mechanisms) -> None:
@@ -260,8 +263,7 @@ class _Run:
 
         def compute() -> None:
             frames = []
-            if self.progress is not None:
-                self.progress("ablation", 0, len(cuts))
+            self.told("ablation", 0, len(cuts))
             for number, (layer, mode, keep) in enumerate(cuts):
                 key = digest(self.keys["ablation"], layer, mode, keep)
                 arrays = self.checkpoints.recall(
@@ -269,8 +271,7 @@ class _Run:
                     lambda cut=(layer, mode, keep): self._cut(acts, crit, *cut),  # type: ignore[misc]
                 )
                 frames.append(pd.DataFrame(arrays).assign(layer=layer, mode=mode, keep=keep))
-                if self.progress is not None:
-                    self.progress("ablation", number + 1, len(cuts))
+                self.told("ablation", number + 1, len(cuts))
             self.place.write_table("ablation", _ablation_table(frames))
 
         self.stage("ablation", CRITICAL, chosen, ("ablation.parquet",), compute)

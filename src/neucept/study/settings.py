@@ -43,6 +43,8 @@ class StudySettings:
         max_mechanisms: Most mechanisms that "auto" considers.
         ablation_modes: How neurons are cut: "resample", "zero", "mean", "noise".
         ablation_samples: Samples of the class on which cuts are measured.
+        selectivity: Samples of each mechanism that choose a cut for it, and as many that measure
+            what the cut takes from it and from the others; 0 for no such check.
         pictures: Most inputs kept as small pictures for the page.
         seed: Every random choice derives from it.
         n_jobs: Workers; None for one per core.
@@ -72,6 +74,7 @@ class StudySettings:
     max_mechanisms: int = 12
     ablation_modes: tuple[str, ...] = ("resample",)
     ablation_samples: int = 128
+    selectivity: int = 0
     pictures: int = 1500
     seed: int = 0
     n_jobs: int | None = None
@@ -128,6 +131,7 @@ _WHOLE_NUMBERS = {
     "n_mechanisms": 1,
     "max_mechanisms": 1,
     "ablation_samples": 1,
+    "selectivity": 0,
     "pictures": 0,
     "n_jobs": 1,
 }

@@ -17,7 +17,8 @@ from planted_study import PlantedStudy, planted_study
 
 from neucept.errors import StorageError
 from neucept.report import write_report
-from neucept.report.page import LARGEST_PAGE, javascript, render, script_json
+from neucept.report.page import LARGEST_PAGE, render
+from neucept.report.shell import javascript, script_json
 from neucept.study.contents import TABLES
 from neucept.study.folder import FORMAT, KIND, Study
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from neucept.cli.screen import progress
+from neucept.cli.screen import console, one_line, progress
 from neucept.errors import SettingsError
 
 if TYPE_CHECKING:
+    from neucept.study.explaining import Explanation
     from neucept.study.folder import Study
 
 
@@ -30,6 +31,8 @@ def explain(
     device: str = "auto",
     csv: Path | None = None,
     json: Path | None = None,
+    page: Path | None = None,
+    images: bool = True,
 ) -> None:
     """Tell which mechanism is behind each prediction, how typical it is, and what decided.
 
@@ -51,6 +54,8 @@ def explain(
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         csv: A file for the table of samples.
         json: A file for everything: samples, their deciding neurons and near prototypes.
+        page: An HTML file that shows it: pictures, deciding neurons, how typical.
+        images: Show inputs on the page; --no-images leaves every one out.
     """
     if bool(samples) == every:
         raise SettingsError("Name samples by position or id, or pass --all; one of the two.")
@@ -62,6 +67,8 @@ def explain(
             "The study's own samples need no network: --model, --weights and --study-file go with "
             "--data or --foreign."
         )
+    if not images and page is None:
+        raise SettingsError("--no-images is about the page. Pass --page too.")
     from neucept.cli.explained import show_explained, show_reliability, write_csv, write_json
     from neucept.sources import load_data
     from neucept.study.explaining import explain as explain_samples
@@ -92,6 +99,31 @@ def explain(
     show_explained(opened, explained, every=every)
     if every:
         show_reliability(explained, strange)
+    if page is not None:
+        _write_page(opened, explained, strange, page, data if images else None, every, images)
+
+
+def _write_page(
+    study: Study,
+    explained: Explanation,
+    foreign: Explanation | None,
+    page: Path,
+    data: str | None,
+    every: bool,
+    images: bool,
+) -> None:
+    from neucept.report import shown_samples, write_explanation
+    from neucept.sources import load_data
+    from neucept.study.pictures import small_pictures
+
+    pictures: dict[int, bytes] = {}
+    if data is not None:
+        shown = shown_samples(explained, every=every)["position"]
+        pictures = small_pictures(load_data(data), shown)
+    write_explanation(
+        study, explained, page, every=every, foreign=foreign, pictures=pictures, images=images
+    )
+    console().print(f"Page: {one_line(page)}", soft_wrap=True)
 
 
 def _network(study: Study, model: str | None, weights: Path | None, study_file: Path | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -164,7 +165,7 @@ def test_new_samples_have_their_own_pictures_and_never_the_studys(tmp_path: Path
     held = io.BytesIO()
     Image.fromarray(np.full((8, 8), 77, dtype=np.uint8)).save(held, "WEBP", lossless=True)
     explained = planted_explanation(study, [position], recorded=False)
-    explained.prototypes.drop(explained.prototypes.index, inplace=True)
+    explained = replace(explained, prototypes=explained.prototypes.iloc[:0])
     own = base64.b64encode(study.pictures[position]).decode()
     new = base64.b64encode(held.getvalue()).decode()
     text = page(tmp_path, study, explained, pictures={position: held.getvalue()})

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+import torch
 from planted_study import PlantedStudy, planted_study
 from planted_verbs import planted_explanation
 
-from neucept.report import shown_samples, write_explanation
-from neucept.report.explanation import MOST_SHOWN
+from neucept.report import write_explanation
+from neucept.report.explanation import MOST_SHOWN, shown_samples
 from neucept.study.explaining import Explanation
+from neucept.study.pictures import small_pictures
 
 HOSTILE = "</script><script>window.hacked=1</script>\"'><img src=x onerror=hacked=1>&{{7*7}}"
 
@@ -162,13 +161,12 @@ def test_none_predicted_so_is_a_whole_page(tmp_path: Path) -> None:
 def test_new_samples_have_their_own_pictures_and_never_the_studys(tmp_path: Path) -> None:
     study = planted_study()
     position = rows(study, 0)[0]
-    held = io.BytesIO()
-    Image.fromarray(np.full((8, 8), 77, dtype=np.uint8)).save(held, "WEBP", lossless=True)
+    data = torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     explained = planted_explanation(study, [position], recorded=False)
     explained = replace(explained, prototypes=explained.prototypes.iloc[:0])
     own = base64.b64encode(study.pictures[position]).decode()
-    new = base64.b64encode(held.getvalue()).decode()
-    text = page(tmp_path, study, explained, pictures={position: held.getvalue()})
+    new = base64.b64encode(small_pictures(data, [position])[position]).decode()
+    text = page(tmp_path, study, explained, data=data)
     assert new in text
     assert own not in text
     assert "data:image" not in shown(page(tmp_path, study, explained))

@@ -11,7 +11,6 @@ from neucept.cli.screen import console, one_line, progress
 from neucept.errors import SettingsError
 
 if TYPE_CHECKING:
-    from neucept.study.explaining import Explanation
     from neucept.study.folder import Study
 
 
@@ -100,30 +99,18 @@ def explain(
     if every:
         show_reliability(explained, strange)
     if page is not None:
-        _write_page(opened, explained, strange, page, data if images else None, every, images)
+        from neucept.report import write_explanation
 
-
-def _write_page(
-    study: Study,
-    explained: Explanation,
-    foreign: Explanation | None,
-    page: Path,
-    data: str | None,
-    every: bool,
-    images: bool,
-) -> None:
-    from neucept.report import shown_samples, write_explanation
-    from neucept.sources import load_data
-    from neucept.study.pictures import small_pictures
-
-    pictures: dict[int, bytes] = {}
-    if data is not None:
-        shown = shown_samples(explained, every=every)["position"]
-        pictures = small_pictures(load_data(data), shown)
-    write_explanation(
-        study, explained, page, every=every, foreign=foreign, pictures=pictures, images=images
-    )
-    console().print(f"Page: {one_line(page)}", soft_wrap=True)
+        write_explanation(
+            opened,
+            explained,
+            page,
+            every=every,
+            foreign=strange,
+            data=None if data is None else load_data(data),
+            images=images,
+        )
+        console().print(f"Page: {one_line(page)}", soft_wrap=True)
 
 
 def _network(study: Study, model: str | None, weights: Path | None, study_file: Path | None) -> Any:

@@ -20,6 +20,7 @@ from neucept.report.summary import Tile
 from neucept.report.words import count, counted, letter, percent, plain, score, shorten, small
 from neucept.runtime import write_bytes
 from neucept.study.explaining import Explanation
+from neucept.study.pictures import small_pictures
 from neucept.study.reliability import Reliability, reliability
 
 MOST_SHOWN = 24
@@ -105,7 +106,7 @@ def write_explanation(
     *,
     every: bool = False,
     foreign: Explanation | None = None,
-    pictures: Mapping[int, bytes] | None = None,
+    data: Any = None,
     images: bool = True,
 ) -> Path:
     """Write the page of explained samples: one HTML file that asks no network for anything.
@@ -117,8 +118,8 @@ def write_explanation(
         every: Whether to show them as a whole too (typicality by mechanism, and how well it finds
             what should not be relied on), and one by one only the most atypical.
         foreign: Inputs that belong to no class, explained by the same study; used with `every`.
-        pictures: WebP bytes of new samples by position, as for those that `shown_samples` names.
-            The study's own samples have theirs in its folder.
+        data: The new samples once more, as `explain` took them, for their pictures; those of the
+            study's own samples lie in its folder.
         images: Whether pictures of the inputs may be shown. False leaves every picture out; ids
             stay.
 
@@ -127,10 +128,14 @@ def write_explanation(
 
     Raises:
         StorageError: the file cannot be written.
-        DataError: the foreign inputs were explained for another class, or at another level.
+        DataError: the foreign inputs were explained for another class or at another level, or the
+            data cannot be read.
     """
     place = Path(path)
-    page = _page(Subject(study, images), explained, every, foreign, pictures or {})
+    pictures: dict[int, bytes] = {}
+    if images and data is not None and not explained.recorded:
+        pictures = small_pictures(data, shown_samples(explained, every=every)["position"])
+    page = _page(Subject(study, images), explained, every, foreign, pictures)
     text = page_of("explanation.html.j2", page, "verbs.css", sections=_sections(page))
     write_bytes(place, text.encode("utf-8"))
     return place

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from neucept.report.asking import Asking, asking
 from neucept.report.cards import Card, cards
 from neucept.report.charts import CHARTS, Figure
 from neucept.report.choosing import Considered, considered
@@ -29,6 +30,7 @@ class Page(Drawn):
     subject: Subject
     summary: Summary
     cards: tuple[Card, ...]
+    asking: Asking | None
     layers: tuple[LayerView, ...]
     figures: tuple[Figure, ...]
     provenance: tuple[tuple[str, Rows], ...]
@@ -67,6 +69,7 @@ def render(study: Finished, *, images: bool = True) -> str:
         subject=subject,
         summary=summary(subject),
         cards=tuple(cards(subject)),
+        asking=asking(subject),
         layers=tuple(layer_views(subject)),
         figures=tuple(figure for draw in CHARTS for figure in draw(subject)),
         provenance=provenance(subject),

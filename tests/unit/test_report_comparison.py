@@ -106,6 +106,16 @@ def test_samples_that_changed_or_moved_are_named(tmp_path: Path) -> None:
     assert f"{moved['id']} first A second A" in text
 
 
+def test_studies_go_by_names_and_one_network_is_called_one(tmp_path: Path) -> None:
+    text = said(page(tmp_path, names=("before", "after")))
+    assert "first: LeNet (before) · second: LeNet (after)" in text
+    assert "for the same reasons in both studies?" in text
+    other = planted_study(n_mechanisms=4, seed=1)
+    other.info["identity"]["network"] = "another"
+    path = write_comparison(BEFORE, other, planted_comparison(BEFORE), tmp_path / "page.html")
+    assert "for the same reasons by both networks?" in said(path.read_text(encoding="utf-8"))
+
+
 def test_one_mechanism_has_no_agreement(tmp_path: Path) -> None:
     compared = replace(planted_comparison(BEFORE), ami=float("nan"), ami_chance=float("nan"))
     path = write_comparison(BEFORE, AFTER, compared, tmp_path / "page.html")

@@ -56,6 +56,27 @@ def test_a_usual_sample_is_told_in_a_sentence(tmp_path: Path) -> None:
     assert "Nearest prototypes of B" in text
 
 
+def test_a_sample_on_the_unusual_side_is_called_neither(tmp_path: Path) -> None:
+    study = planted_study()
+    one = planted_explanation(study, rows(study, 1, 0.9)[:1], typicality=[0.06])
+    text = said(page(tmp_path, study, one))
+    assert "By mechanism B, on the unusual side of it." in text
+    assert "It is on the unusual side, yet not atypical: 6 % of B's samples" in text
+    two = planted_explanation(study, rows(study, 1, 0.9)[:2], typicality=[0.06, 0.5])
+    assert "None of them is atypical." in said(page(tmp_path, study, two))
+
+
+def test_a_sample_the_mechanisms_were_not_found_in_says_so(tmp_path: Path) -> None:
+    study = planted_study()
+    told = "not one of the samples that the mechanisms were found in"
+    explained = planted_explanation(study, rows(study, 1)[:1])
+    assert told not in said(page(tmp_path, study, explained))
+    other = replace(explained, table=explained.table.assign(own=False))
+    assert told in said(page(tmp_path, study, other))
+    new = replace(other, recorded=False)
+    assert told not in said(page(tmp_path, study, new))
+
+
 def test_an_atypical_sample_is_flagged(tmp_path: Path) -> None:
     study = planted_study()
     explained = planted_explanation(study, rows(study, 0, 0.9)[:1], typicality=[0.01])
@@ -192,10 +213,12 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         layers=((name + "1", 24, 7), (name + "2", 84, 12)),
         ids=[f"{name}{k}" for k in range(300)],
     )
-    text = page(tmp_path, study, planted_explanation(study, label=1), every=True)
-    assert text.count("<script") == page(
-        tmp_path, planted_study(), planted_explanation(planted_study(), label=1), every=True
-    ).count("<script")
+    some = rows(study, 0)[:2]
+    text = page(tmp_path, study, planted_explanation(study, some, label=1), every=True)
+    usual = planted_study()
+    explained = planted_explanation(usual, rows(usual, 0)[:2], label=1)
+    plain = page(tmp_path, usual, explained, every=True)
+    assert text.count("<script") == plain.count("<script")
     assert "<img src=x" not in text
     assert not any(c in text for c in ("\u2028", "\u202e", "\x1b"))
 
@@ -203,9 +226,10 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("every", [False, True])
 def test_the_page_repeats_bit_by_bit(tmp_path: Path, every: bool) -> None:
     study = planted_study()
-    explained = planted_explanation(study)
-    first = page(tmp_path, study, explained, every=every)
-    assert first == page(tmp_path, planted_study(), planted_explanation(study), every=every)
+    some = rows(study, 1)[:3]
+    first = page(tmp_path, study, planted_explanation(study, some), every=every)
+    again = planted_study()
+    assert first == page(tmp_path, again, planted_explanation(again, some), every=every)
     targets = re.findall(r'(?:href|src)="([^"]*)"', shown(first))
     assert all(target.startswith(("#", "data:")) for target in targets)
     ids = set(re.findall(r' id="([^"]*)"', first))

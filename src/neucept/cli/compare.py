@@ -60,7 +60,8 @@ def compare(
     out.print()
     out.print(agreement(found))
     if page is not None:
-        write_comparison(studies[0], studies[1], found, page, images=images)
+        names = first.resolve().name, second.resolve().name
+        write_comparison(*studies, found, page, names=names, images=images)
         out.print(f"Page: {one_line(page)}", soft_wrap=True)
 
 

@@ -107,6 +107,7 @@ def write_comparison(
     compared: Comparison,
     path: Path | str,
     *,
+    names: tuple[str, str] | None = None,
     images: bool = True,
 ) -> Path:
     """Write the page of a comparison: one HTML file that asks no network for anything.
@@ -116,6 +117,7 @@ def write_comparison(
         second: The second study.
         compared: What `compare` found between them, in this order.
         path: The file to write; one that is there is replaced once the new one is whole.
+        names: What the two are called beside "first" and "second", such as their folders.
         images: Whether pictures of the inputs may be shown. False leaves every picture out; ids
             stay.
 
@@ -126,13 +128,15 @@ def write_comparison(
         StorageError: the file cannot be written.
     """
     place = Path(path)
-    page = _page(Subject(first, images), Subject(second, images), compared)
+    page = _page(Subject(first, images), Subject(second, images), compared, names or ("", ""))
     text = page_of("comparison.html.j2", page, "verbs.css", sections=_sections(page))
     write_bytes(place, text.encode("utf-8"))
     return place
 
 
-def _page(first: Subject, second: Subject, compared: Comparison) -> ComparisonPage:
+def _page(
+    first: Subject, second: Subject, compared: Comparison, names: tuple[str, str]
+) -> ComparisonPage:
     rows: list[dict[Any, Any]] = compared.mechanisms.to_dict("records")
     colours = colours_of(rows)
     counts = compared.contingency.to_numpy()
@@ -141,8 +145,8 @@ def _page(first: Subject, second: Subject, compared: Comparison) -> ComparisonPa
     sides = {FIRST: first, SECOND: second}
     return ComparisonPage(
         subject=first,
-        byline=_byline(first, second),
-        question=f"Is “{first.target}” predicted for the same reasons by both networks?",
+        byline=_byline(first, second, names),
+        question=_question(first, second),
         verdict=_verdict(rows),
         lead=(_lead(first, compared), agreement(compared)),
         tiles=tuple(_tiles(compared)),
@@ -154,7 +158,10 @@ def _page(first: Subject, second: Subject, compared: Comparison) -> ComparisonPa
         moved=tuple(_elsewhere(moved.head(MOST_OTHERS).to_dict("records"), first, second)),
         moved_note=_first_of(len(moved)),
         figures=(flow(counts, *(_along(colours, side, rows) for side in sides)),),
-        about=tuple((side.capitalize(), tuple(_about(sides[side]))) for side in sides),
+        about=tuple(
+            (_called(side.capitalize(), name), tuple(_about(sides[side])))
+            for side, name in zip(sides, names, strict=True)
+        ),
         glossary=tuple(sorted((*(w for w in GLOSSARY if w[0] in WORDS), *OWN_WORDS))),
         pictures={},
     )
@@ -167,9 +174,20 @@ def _sections(page: ComparisonPage) -> list[tuple[str, str]]:
     return [*sections, ("about", "About"), ("glossary", "Words")]
 
 
-def _byline(first: Subject, second: Subject) -> str:
-    names = [shorten(plain(str(side.info.get("name") or UNKNOWN)), 50) for side in (first, second)]
-    return f"first: {names[0]} · second: {names[1]} · class {first.predicted(50)}"
+def _byline(first: Subject, second: Subject, names: tuple[str, str]) -> str:
+    studies = [shorten(plain(str(one.info.get("name") or UNKNOWN)), 50) for one in (first, second)]
+    one, two = (_called(study, name) for study, name in zip(studies, names, strict=True))
+    return f"first: {one} · second: {two} · class “{shorten(first.target, 50)}”"
+
+
+def _called(what: str, name: str) -> str:
+    return f"{what} ({shorten(plain(name), 30)})" if name else what
+
+
+def _question(first: Subject, second: Subject) -> str:
+    own, other = (side.info.get("identity", {}).get("network") for side in (first, second))
+    where = "in both studies" if own is not None and own == other else "by both networks"
+    return f"Is “{first.target}” predicted for the same reasons {where}?"
 
 
 def _verdict(rows: list[dict[Any, Any]]) -> str:
@@ -203,11 +221,12 @@ def _many(statuses: list[str], status: str, verb: str) -> str:
 
 def _lead(first: Subject, compared: Comparison) -> str:
     changed = int(compared.samples["changed"].sum())
+    only = f"{count(changed) if changed else 'none'} {'is' if changed < 2 else 'are'}"
     return (
         f"{counted(compared.n_common, 'sample')} are in both studies; {count(compared.n_both)} "
         f"have a mechanism in both, and mechanisms are compared on these. Of all, "
-        f"{percent(compared.same_prediction)} are predicted alike; {count(changed)} are predicted "
-        f"“{first.target}” by one network only."
+        f"{percent(compared.same_prediction)} are predicted alike; {only} predicted "
+        f"“{first.target}” in one study only."
     )
 
 

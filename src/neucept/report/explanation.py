@@ -14,7 +14,7 @@ from neucept.report.charts.typicality import typicality
 from neucept.report.glossary import GLOSSARY
 from neucept.report.reading import Finished, Subject, optional
 from neucept.report.samples import SampleCard, sample_cards
-from neucept.report.sentences import class_words, is_borderline, sample_name
+from neucept.report.sentences import class_words, is_borderline, is_usual, sample_name
 from neucept.report.shell import Drawn, page_of
 from neucept.report.summary import Tile
 from neucept.report.words import count, counted, letter, percent, plain, score, shorten, small
@@ -222,8 +222,8 @@ def _verdict(subject: Subject, explained: Explanation, own: pd.DataFrame, every:
         return f"{count(atypical)} of {count(len(own))} are atypical ({share})."
     if not atypical:
         others = len(own) < len(explained.table)
-        which = f" that is predicted “{shorten(subject.target, 40)}”" if others else ""
-        return f"Each{which} is a usual case of its mechanism."
+        which = f"those predicted “{shorten(subject.target, 40)}”" if others else "them"
+        return f"None of {which} is atypical."
     if atypical == 1:
         return "One of them is atypical: do not rely on it."
     return f"{small(atypical).capitalize()} of them are atypical: do not rely on these."
@@ -236,12 +236,14 @@ def _verdict_of_one(subject: Subject, row: Any) -> str:
     if row["next"] < 0 and row["atypical"]:
         return "It is unlike the others that are predicted so: do not rely on it."
     if row["next"] < 0:
-        return "For the same reason as the others: it is a usual case."
+        side = ": it is a usual case" if is_usual(row) else ", though on their unusual side"
+        return f"For the same reason as the others{side}."
     if row["atypical"]:
         return f"By mechanism {own}, but it is unlike its samples: do not rely on it."
     if is_borderline(row):
         return f"By mechanism {own}, but {letter(int(row['next']))} is nearly as likely."
-    return f"By mechanism {own}, as a usual case of it."
+    side = "as a usual case" if is_usual(row) else "on the unusual side"
+    return f"By mechanism {own}, {side} of it."
 
 
 def _lead(
@@ -268,7 +270,7 @@ def _lead(
     if around is not None:
         yield (
             f"The study is about the {counted(int(around['samples']), 'sample')} nearest to "
-            f"“{shorten(plain(str(around['id'])), 40)}” alone, so samples from elsewhere are "
+            f"“{shorten(plain(str(around['id'])), 40)}” alone; samples from elsewhere may well be "
             "atypical here."
         )
 

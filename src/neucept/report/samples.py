@@ -97,6 +97,9 @@ def _card(
 ) -> SampleCard:
     mechanism, rival = int(row["mechanism"]), int(row["next"])
     usual = [f"usual in {letter(k)}" for k in (mechanism, rival) if k >= 0]
+    outside: tuple[str, ...] = ()
+    if explained.recorded and row["of_class"] and not row["own"]:
+        outside = ("It is not one of the samples that the mechanisms were found in.",)
     sums = sums_words(row, sum(float(one["nats"]) for one in neurons))
     return SampleCard(
         name=sample_name(int(row["position"]), str(row["id"])),
@@ -106,7 +109,7 @@ def _card(
         picture=shown,
         predicted=class_words(subject, int(row["prediction"])),
         flags=tuple(flags(subject, row)),
-        sentences=(reason(subject, row), typicality_words(row, explained.level)),
+        sentences=(reason(subject, row), typicality_words(row, explained.level), *outside),
         facts=tuple(_facts(subject, row)),
         nearest=tuple(_nearest(subject, close)),
         headings=("neuron", "here", *usual, "nats" if rival >= 0 else "distance"),

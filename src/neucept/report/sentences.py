@@ -14,6 +14,9 @@ Row = Mapping[Any, Any]
 SMALLEST = 0.001
 """Typicality under which no figure is given."""
 
+USUAL = 0.25
+"""Typicality from which a sample is called a usual case: a quarter lies farther out."""
+
 
 def sample_name(position: int, name: str) -> str:
     """What a sample is called; by its position where it has no id of its own."""
@@ -73,7 +76,14 @@ def typicality_words(row: Row, level: float) -> str:
             f"{few}{' as unusual' * (typicality < SMALLEST)}. Up to {percent(level)} is called "
             "atypical: do not rely on this prediction."
         )
-    return f"It is a usual case: {told}."
+    if is_usual(row):
+        return f"It is a usual case: {told}."
+    return f"It is on the unusual side, yet not atypical: {told}."
+
+
+def is_usual(row: Row) -> bool:
+    """Whether a sample lies well within its mechanism."""
+    return float(row["typicality"]) >= USUAL
 
 
 def typicality_shown(value: float) -> str:

@@ -25,6 +25,9 @@ ROW = 36
 ROOM = 1.2
 """Where the scale ends; values lie in [0, 1], and what a neuron adds is written beyond."""
 
+EDGE = 0.03
+"""Room at the other end, so that no line covers a name."""
+
 Quantiles = tuple[float, float, float]
 
 
@@ -129,7 +132,7 @@ def _chart(subject: Subject, mechanism: int, rival: int, neurons: int) -> alt.To
     )
     across = (
         alt.X("low:Q")
-        .scale(domain=[0, ROOM], nice=False)
+        .scale(domain=[-EDGE, ROOM], nice=False)
         .axis(values=[0, 1], labels=False, ticks=False, domain=False, title="lower → higher")
     )
     tips = [

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from neucept.mechanisms import associate as associate
     from neucept.mechanisms import circuit as circuit
     from neucept.mechanisms import discover_mechanisms as discover_mechanisms
+    from neucept.report import write_comparison as write_comparison
+    from neucept.report import write_explanation as write_explanation
     from neucept.report import write_report as write_report
     from neucept.study.comparing import Comparison as Comparison
     from neucept.study.comparing import compare as compare
@@ -97,6 +99,8 @@ _HOME = {
     "run_study": "study.run",
     "select": "knockoffs",
     "selectivity": "evaluation",
+    "write_comparison": "report",
+    "write_explanation": "report",
     "write_report": "report",
 }
 

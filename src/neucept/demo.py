@@ -21,6 +21,7 @@ from neucept.errors import StorageError
 from neucept.report import write_report
 from neucept.runtime import Progress, write_bytes
 from neucept.study.folder import Study
+from neucept.study.origin import remember_origin
 from neucept.study.run import run_study
 from neucept.study.settings import StudySettings
 
@@ -73,10 +74,11 @@ def run_demo(
         StorageError: the folder cannot be written.
     """
     images, digits = bundled_digits()
-    model = trained_lenet(Path(out) / "network.pt", images, digits % 2, progress)
+    weights = Path(out) / "network.pt"
+    model = trained_lenet(weights, images, digits % 2, progress)
     study = run_study(
         model,
-        TensorDataset(images, digits % 2),
+        parity(),
         "even",
         Path(out) / "study",
         settings or QUICK,
@@ -86,8 +88,15 @@ def run_demo(
         name="LeNet, even or odd",
         progress=progress,
     )
+    study = remember_origin(study, "neucept.demo:LeNet", "neucept.demo:parity", weights)
     write_report(study, study.path / "report.html")
     return study
+
+
+def parity() -> TensorDataset:
+    """The images with 0 for even and 1 for odd digits: what the network is asked about."""
+    images, digits = bundled_digits()
+    return TensorDataset(images, digits % 2)
 
 
 def bundled_digits() -> tuple[Float[Tensor, "1797 1 8 8"], Int[Tensor, " 1797"]]:

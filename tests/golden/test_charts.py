@@ -17,8 +17,8 @@ from altair.utils.schemapi import validate_jsonschema
 from planted_study import planted_study
 
 from neucept.report.charts import CHARTS, Drawer
-from neucept.report.page import VEGA_LITE
 from neucept.report.reading import Subject
+from neucept.report.shell import VEGA_LITE
 
 FOLDER = Path(__file__).parent / "charts"
 STUDY = planted_study(n_samples=40, layers=(("conv", 8, 3), ("fc", 10, 4)), pictures=0)

@@ -122,6 +122,21 @@ def test_files_hold_what_the_screen_cannot(work: Path, capsys: pytest.CaptureFix
         assert len(sample["prototypes"]) == 3
 
 
+def test_a_page_is_written_and_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = predicted_right(work, 2)
+    assert leave("explain", "study", one, two, "--page", "two.html") == 0
+    assert printed(capsys).endswith("Page: two.html")
+    text = Path("two.html").read_text(encoding="utf-8")
+    assert f'id="sample-{one}"' in text
+    assert f'id="sample-{two}"' in text
+    assert leave("explain", "study", "--all", "--page", "all.html") == 0
+    printed(capsys)
+    assert "are atypical" in Path("all.html").read_text(encoding="utf-8")
+    assert leave("compare", "study", "study", "--page", "both.html", "--no-images") == 0
+    assert printed(capsys).endswith("Page: both.html")
+    assert "mechanisms are found in both" in Path("both.html").read_text(encoding="utf-8")
+
+
 def test_all_samples_are_summed_up_with_how_well_errors_and_strangers_are_found(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +192,8 @@ def test_a_study_file_names_the_network_too(work: Path, capsys: pytest.CaptureFi
         (("study", "3", "--neurons", "0"), "most is 0"),
         (("nowhere", "3"), "holds no study"),
         (("study", "3", "--csv", "own.py/t.csv"), "Cannot write"),
+        (("study", "3", "--page", "own.py/t.html"), "Cannot write"),
+        (("study", "3", "--no-images"), "Pass --page too"),
     ],
 )
 def test_what_cannot_be_explained_is_one_line(
@@ -200,6 +217,8 @@ def test_a_study_compared_with_itself(work: Path, capsys: pytest.CaptureFixture[
 def test_what_cannot_be_compared_is_one_line(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert leave("compare", "study", "study", "--no-images") == 2
+    assert "Pass --page too" in refused(capsys)
     assert leave("compare", "study", "nowhere") == 2
     assert "holds no study" in refused(capsys)
     shutil.copytree("study", "left")

@@ -19,8 +19,9 @@ from neucept.errors import StorageError
 from neucept.report import write_report
 from neucept.report.charts.order import order
 from neucept.report.charts.tree import tree
-from neucept.report.page import LARGEST_PAGE, javascript, render, script_json
+from neucept.report.page import LARGEST_PAGE, render
 from neucept.report.reading import Subject
+from neucept.report.shell import javascript, script_json
 from neucept.study.contents import LATER, TABLES
 from neucept.study.folder import FORMAT, KIND, Study
 

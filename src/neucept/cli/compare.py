@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from neucept.cli.screen import cells, console, one_line, table
+from neucept.errors import SettingsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,19 +14,34 @@ if TYPE_CHECKING:
     from neucept.study.comparing import Comparison
 
 
-def compare(first: Path, second: Path, /, *, csv: Path | None = None) -> None:
+def compare(
+    first: Path,
+    second: Path,
+    /,
+    *,
+    csv: Path | None = None,
+    page: Path | None = None,
+    images: bool = True,
+) -> None:
     """Tell which mechanisms of one network another has too, on the samples that both studied.
 
     Args:
         first: The study folder of the first network, such as before fine-tuning.
         second: The study folder of the second network, of the same class.
         csv: A file for the table of samples: the mechanism of each in either study.
+        page: An HTML file that shows it: what became of each mechanism, with examples.
+        images: Show inputs on the page; --no-images leaves every one out.
     """
+    if not images and page is None:
+        raise SettingsError("--no-images is about the page. Pass --page too.")
     from neucept.cli.explained import write_csv
+    from neucept.report import write_comparison
+    from neucept.report.fates import agreement, fate
     from neucept.study.comparing import compare as compare_studies
     from neucept.study.folder import Study
 
-    found = compare_studies(Study.open(first), Study.open(second))
+    studies = Study.open(first), Study.open(second)
+    found = compare_studies(*studies)
     if csv is not None:
         write_csv(found.samples, csv)
     out = console()
@@ -43,9 +56,13 @@ def compare(first: Path, second: Path, /, *, csv: Path | None = None) -> None:
     out.print()
     _contingency(out, found)
     for row in found.mechanisms.to_dict("records"):
-        out.print(one_line(_fate(row)))
+        out.print(one_line(fate(row)))
     out.print()
-    out.print(_agreement(found))
+    out.print(agreement(found))
+    if page is not None:
+        names = first.resolve().name, second.resolve().name
+        write_comparison(*studies, found, page, names=names, images=images)
+        out.print(f"Page: {one_line(page)}", soft_wrap=True)
 
 
 def _contingency(out: Console, found: Comparison) -> None:
@@ -69,48 +86,3 @@ def _name(mechanism: int) -> str:
     from neucept.report.words import letter
 
     return letter(mechanism) if mechanism >= 0 else "none"
-
-
-def _fate(row: Mapping[Any, Any]) -> str:
-    from neucept.report.words import letter, listed, percent
-
-    partners = listed([letter(p) for p in json.loads(row["partners"])])
-    other = "second" if row["study"] == "first" else "first"
-    name = f"{row['study'].capitalize()} {letter(row['mechanism'])}"
-    overlap = (
-        f"overlap {row['overlap']:.2f}, 95 % interval {row['low']:.2f} to {row['high']:.2f}; "
-        f"needed {row['needed']:.2f}"
-    )
-    if row["status"] in _FOUND:
-        return f"{name} {_FOUND[row['status']].format(partners, other)} ({overlap})."
-    if row["status"] == "not seen":
-        return f"{name} cannot be looked for: none of its samples is in the {other} study's data."
-    if row["stays"] < 0.5:
-        return (
-            f"{name} {row['status']}: {percent(row['stays'])} of its common samples have a "
-            f"mechanism in the {other} study."
-        )
-    if row["status"] == "unstable":
-        return (
-            f"{name} is unstable (stability {row['stability']:.2f} in its own study), so that it "
-            f"is not found in the {other} says nothing; nearest {partners} ({overlap})."
-        )
-    return f"{name} {row['status']}: nearest in the {other} is {partners} ({overlap})."
-
-
-_FOUND = {
-    "persists": "persists: it is {} of the {}",
-    "splits": "splits into {} of the {}",
-    "merges": "merges into {} of the {}",
-    "split off": "is split off from {} of the {}",
-    "merged": "is merged from {} of the {}",
-}
-
-
-def _agreement(found: Comparison) -> str:
-    if isnan(found.ami):
-        return "One of the studies has a single mechanism on these samples: no AMI."
-    return (
-        f"Agreement of the mechanisms (AMI): {found.ami:.2f}; probability of as much between "
-        f"unrelated ones: {found.ami_chance:.3f}."
-    )

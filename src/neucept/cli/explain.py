@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from neucept.cli.screen import progress
+from neucept.cli.screen import console, one_line, progress
 from neucept.errors import SettingsError
 
 if TYPE_CHECKING:
+    from neucept.study.explaining import Explanation
     from neucept.study.folder import Study
 
 
@@ -30,6 +32,8 @@ def explain(
     device: str = "auto",
     csv: Path | None = None,
     json: Path | None = None,
+    page: Path | None = None,
+    images: bool = True,
 ) -> None:
     """Tell which mechanism is behind each prediction, how typical it is, and what decided.
 
@@ -51,17 +55,11 @@ def explain(
         device: 'auto', 'cpu', 'cuda' or 'cuda:N'.
         csv: A file for the table of samples.
         json: A file for everything: samples, their deciding neurons and near prototypes.
+        page: An HTML file that shows it: pictures, deciding neurons, how typical.
+        images: Show inputs on the page; --no-images leaves every one out.
     """
-    if bool(samples) == every:
-        raise SettingsError("Name samples by position or id, or pass --all; one of the two.")
-    if foreign is not None and not every:
-        raise SettingsError("--foreign measures how well foreign inputs are found. Pass --all too.")
     new = data is not None or foreign is not None
-    if not new and (model or weights or study_file):
-        raise SettingsError(
-            "The study's own samples need no network: --model, --weights and --study-file go with "
-            "--data or --foreign."
-        )
+    _check(samples, every, foreign, new, bool(model or weights or study_file), page, images)
     from neucept.cli.explained import show_explained, show_reliability, write_csv, write_json
     from neucept.sources import load_data
     from neucept.study.explaining import explain as explain_samples
@@ -92,6 +90,41 @@ def explain(
     show_explained(opened, explained, every=every)
     if every:
         show_reliability(explained, strange)
+    if page is not None:
+        again = load_data(data) if data is not None and images else None
+        options = {"every": every, "foreign": strange, "data": again, "images": images}
+        _write_page(opened, explained, page, options)
+
+
+def _check(
+    samples: tuple[str, ...],
+    every: bool,
+    foreign: str | None,
+    new: bool,
+    network: bool,
+    page: Path | None,
+    images: bool,
+) -> None:
+    if bool(samples) == every:
+        raise SettingsError("Name samples by position or id, or pass --all; one of the two.")
+    if foreign is not None and not every:
+        raise SettingsError("--foreign measures how well foreign inputs are found. Pass --all too.")
+    if not new and network:
+        raise SettingsError(
+            "The study's own samples need no network: --model, --weights and --study-file go with "
+            "--data or --foreign."
+        )
+    if not images and page is None:
+        raise SettingsError("--no-images is about the page. Pass --page too.")
+
+
+def _write_page(
+    study: Study, explained: Explanation, page: Path, options: Mapping[str, Any]
+) -> None:
+    from neucept.report import write_explanation
+
+    write_explanation(study, explained, page, **options)
+    console().print(f"Page: {one_line(page)}", soft_wrap=True)
 
 
 def _network(study: Study, model: str | None, weights: Path | None, study_file: Path | None) -> Any:

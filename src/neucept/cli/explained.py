@@ -128,6 +128,7 @@ def _sample(out: Console, study: Study, row: Mapping[Any, Any]) -> None:
 
 
 def _neurons(out: Console, row: Mapping[Any, Any], found: pd.DataFrame) -> None:
+    from neucept.report.sentences import sums_words
     from neucept.report.words import letter, number
 
     own = f"usual in {letter(row['mechanism'])}"
@@ -147,11 +148,7 @@ def _neurons(out: Console, row: Mapping[Any, Any], found: pd.DataFrame) -> None:
             shown.add_row(*cells(one["layer"], one["neuron"], *values, f"{one['nats']:+.2f}"))
     out.print(shown)
     if row["next"] >= 0:
-        rest = row["log_ratio"] - row["start"] - found["nats"].sum()
-        out.print(
-            f"{row['log_ratio']:+.2f} nats in all: {found['nats'].sum():+.2f} by these neurons, "
-            f"{rest:+.2f} by the others, {row['start']:+.2f} before any."
-        )
+        out.print(sums_words(row, float(found["nats"].sum())))
 
 
 def _by_mechanism(out: Console, study: Study, explained: Explanation) -> None:

@@ -26,6 +26,11 @@ def picture(subject: Subject, position: int) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
+def address(encoded: str) -> str:
+    """The data address of a picture in base 64; "" where there is none."""
+    return f"data:image/webp;base64,{encoded}" if encoded else ""
+
+
 def hover_pictures(subject: Subject, room: int) -> dict[str, str]:
     """Pictures for the map, within a number of bytes: prototypes first, then an even spread."""
     held: dict[str, str] = {}

@@ -148,6 +148,12 @@ class Subject:
         table = self.study.samples
         return {int(k): plain(str(v)) for k, v in zip(table["position"], table["id"], strict=True)}
 
+    @cached_property
+    def labels(self) -> Mapping[int, int]:
+        """The label of each sample predicted as the class, by position; -1 when not known."""
+        table = self.study.samples
+        return {int(k): int(v) for k, v in zip(table["position"], table["label"], strict=True)}
+
     def prototypes(self, mechanism: int) -> list[int]:
         """Positions of the most typical samples of a mechanism, the most typical first."""
         rows = self.study.mechanisms
@@ -159,6 +165,14 @@ class Subject:
         """Positions of the most typical samples of all mechanisms."""
         groups = [int(k) for k in self.study.mechanisms["mechanism"]]
         return list(dict.fromkeys(p for k in groups for p in self.prototypes(k)))
+
+    @cached_property
+    def usual(self) -> Mapping[tuple[int, str, int], tuple[float, float, float]]:
+        """The 10 %, 50 % and 90 % quantiles of a neuron, by mechanism, layer and number."""
+        return {
+            (int(row.mechanism), str(row.layer), int(row.neuron)): (row.low, row.median, row.high)
+            for row in records(self.study.signature)
+        }
 
     @cached_property
     def _ranked(self) -> Mapping[str, pd.DataFrame]:

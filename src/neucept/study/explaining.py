@@ -56,6 +56,7 @@ class Explanation:
             up to it), distance (its part of the squared distance: what makes a sample unusual).
         prototypes: One row per sample and near prototype of its mechanism, nearest first:
             position, id, rank, prototype and prototype_id (of the study's samples), distance.
+        recorded: Whether positions and ids are those of the study's own data.
     """
 
     target: int
@@ -64,6 +65,7 @@ class Explanation:
     table: pd.DataFrame = field(repr=False)
     neurons: pd.DataFrame = field(repr=False)
     prototypes: pd.DataFrame = field(repr=False)
+    recorded: bool = True
 
     def to_frame(self) -> pd.DataFrame:
         """The table of samples; a copy."""
@@ -176,6 +178,7 @@ def _explained(
         table=table,
         neurons=_neurons(study, assigner, seen, values, decision, most),
         prototypes=_prototypes(mech, assigner, known, seen, values, found_in, decision.labels, own),
+        recorded=seen.recorded,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -40,12 +43,38 @@ def write_pictures(
             return
         low, high = _range(images)
         for number, (position, image) in enumerate(zip(positions, images, strict=True)):
-            pixels = _pixels(image, low, high)
-            small = Image.fromarray(pixels.squeeze())
-            small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            small.save(temporary / f"{position:06d}.webp", lossless=max(image.shape[1:]) <= 32)
+            content = _encoded(image, low, high)
+            (temporary / f"{position:06d}.webp").write_bytes(content)
             if progress is not None and (number + 1) % 100 in (0, len(positions) % 100):
                 progress("pictures", number + 1, len(positions))
+
+
+def small_pictures(
+    data: Any, positions: Iterable[int], *, batch_size: int = 256
+) -> dict[int, bytes]:
+    """Small pictures of a few samples, made from the inputs themselves.
+
+    Args:
+        data: What `explain` takes as new samples; at these positions it is read once more.
+        positions: Which samples.
+        batch_size: Samples read at a time.
+
+    Returns:
+        WebP bytes by position; empty when the inputs are not images. What is black and what is
+        white goes by all of these samples.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    rows = np.array(sorted(set(positions)), dtype=np.int64)
+    images = _images(Batches(data, batch_size), rows)
+    if images is None:
+        return {}
+    low, high = _range(images)
+    return {
+        int(position): _encoded(image, low, high)
+        for position, image in zip(rows, images, strict=True)
+    }
 
 
 def pictured(mech: Mechanisms, most: int) -> Int[np.ndarray, " pictures"]:
@@ -68,6 +97,16 @@ def _images(batches: Batches, positions: Int[np.ndarray, " n"]) -> list[np.ndarr
             return None
         images += list(inputs.float().cpu().numpy())
     return images
+
+
+def _encoded(
+    image: np.ndarray, low: Float[np.ndarray, " channels"], high: Float[np.ndarray, " channels"]
+) -> bytes:
+    small = Image.fromarray(_pixels(image, low, high).squeeze())
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    held = io.BytesIO()
+    small.save(held, "WEBP", lossless=max(image.shape[1:]) <= 32)
+    return held.getvalue()
 
 
 def _range(

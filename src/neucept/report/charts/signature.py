@@ -17,9 +17,7 @@ from neucept.report.charts.figure import (
     specification,
 )
 from neucept.report.reading import Subject, records
-from neucept.report.words import letter, number, plain, shorten
-
-MINUS = "\N{MINUS SIGN}"
+from neucept.report.words import MINUS, letter, number, plain, shorten
 
 MOST_NEURONS = 8
 """Neurons shown per mechanism: those that differ most from the other mechanisms."""

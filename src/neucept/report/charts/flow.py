@@ -68,7 +68,7 @@ def flow(counts: np.ndarray, colours: Sequence[str], others: Sequence[str]) -> F
     caption = (
         "Left, the mechanisms of the first study; right, those of the second. A band is as wide as "
         "the samples that go from one to the other are many. “None” are samples that have no "
-        "mechanism there: that network predicts them otherwise."
+        "mechanism there, most often since that network predicts them otherwise."
     )
     description = f"Samples from mechanisms of the first study to the second: {'; '.join(pairs)}"
     return Figure("flow", "", "", caption, description, spec)

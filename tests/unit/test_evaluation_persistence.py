@@ -45,6 +45,27 @@ def test_stability_is_what_persisting_is_measured_with() -> None:
     assert [f.needed for f in found.first] == pytest.approx([0.95 * 0.85, 0.5])
 
 
+def test_a_group_is_lost_only_where_its_overlap_is_clearly_too_small() -> None:
+    # 0.97 with an interval up to 0.99, where 0.98 is expected.
+    table = [[177, 2], [3, 300]]
+    found = persistence(*pairs(table), np.full(2, 0.99), np.full(2, 0.99))
+    assert [f.status for f in found.first] == ["persists", "persists"]
+    assert found.first[0].overlap < found.first[0].needed < found.first[0].high
+    # The same share of ten times as many samples is clearly too small.
+    many = persistence(
+        *pairs((10 * np.array(table)).tolist()), np.full(2, 0.995), np.full(2, 0.995)
+    )
+    assert many.first[0].high < many.first[0].needed
+    assert many.first[0].status == "lost"
+
+
+def test_pieces_that_reach_what_is_needed_go_before_a_partner_that_only_may() -> None:
+    # One to one 0.60 with an interval to 0.78, in pieces 1.00; needed are 0.72.
+    first, second = told([[12, 8, 0], [0, 0, 40]], 0.85, 0.85)
+    assert first == ["splits", "persists"]
+    assert second == ["merges", "merges", "persists"]
+
+
 def test_a_split_and_a_merge_are_each_others_mirror() -> None:
     table = [[60, 40, 0, 0], [0, 0, 50, 0], [2, 0, 0, 70]]
     found = persistence(*pairs(table), np.full(3, 0.95), np.full(4, 0.95))

@@ -85,9 +85,10 @@ def persistence(
 
     Two groupings that are each a noisy view of the same groups overlap by about the product of
     their stabilities (mean Jaccard index over resamplings). So a group persists when its overlap
-    with its partner is at least that product, over one half, and larger than chance gives; it
-    splits when that holds of it and all groups of the other that have most of their samples in
-    it; it merges when that holds the other way round.
+    with its partner is not below that product (the upper end of its interval reaches it), over one
+    half, and larger than chance gives; it splits when that holds of it and all groups of the other
+    that have most of their samples in it; it merges when that holds the other way round. Where
+    several hold, one whose overlap itself reaches the product goes before one whose interval does.
 
     Args:
         first: The group of each sample in the one grouping, from 0.
@@ -141,10 +142,13 @@ class _View:
         whole = self._around(group)
         if whole is not None and len(parts := self._parts(whole)) > 1:
             tried.append(("merges", parts, [whole]))
-        for status, rows, columns in tried:
-            found = self._compared(group, status, rows, columns)
-            if found.overlap > max(HALF, found.needed - ROUNDING) and self._real(found):
-                return found
+        found = [self._compared(group, *one) for one in tried]
+        found = [fate for fate in found if fate.overlap > HALF and self._real(fate)]
+        # Best what reaches the overlap needed; else what is not clearly below it.
+        for reached in ("overlap", "high"):
+            for fate in found:
+                if getattr(fate, reached) > fate.needed - ROUNDING:
+                    return fate
         status = "unstable" if self._own[group] <= HALF else "lost"
         return self._compared(group, status, [group], [int(self._nearest[group])])
 

@@ -49,8 +49,8 @@ OWN_WORDS = (
     ),
     (
         "Needed",
-        "The overlap from which a mechanism counts as found again: the product of the two "
-        "stabilities, over one half, and more than chance gives.",
+        "The overlap that a mechanism found again is expected to have: the product of the two "
+        "stabilities, and over one half. It is gone only where the interval stays below that.",
     ),
     (
         "Overlap",

@@ -63,7 +63,7 @@ class Figure:
 
     Attributes:
         section: Part of the page: mechanisms, associations, map, order, doubt, layers, chain,
-            ablation or choice.
+            ablation or choice; samples or flow on those of explained samples and of two studies.
         item: What in that part it belongs to: a mechanism's letter, a layer's name, or "".
         title: What it shows; "" where the section's heading says it.
         caption: How to read it, in one or two sentences.

@@ -24,7 +24,7 @@ GAP = 0.025
 BLOCK = 0.035
 """Width of a block, as a share of the width between the outer edges."""
 
-SIDE = 0.24
+SIDE = 0.4
 """Room for the names on either side, in the same unit."""
 
 STEPS = 13
@@ -68,7 +68,7 @@ def flow(counts: np.ndarray, colours: Sequence[str], others: Sequence[str]) -> F
     caption = (
         "Left, the mechanisms of the first study; right, those of the second. A band is as wide as "
         "the samples that go from one to the other are many. “None” are samples that have no "
-        "mechanism there: that network predicts them otherwise."
+        "mechanism there, most often since that network predicts them otherwise."
     )
     description = f"Samples from mechanisms of the first study to the second: {'; '.join(pairs)}"
     return Figure("flow", "", "", caption, description, spec)
@@ -117,7 +117,7 @@ def _shown(blocks: list[_Block], x: float, side: str) -> list[dict[str, Any]]:
             "study": side,
             "mechanism": block.name,
             "samples": count(block.samples),
-            "label": f"{block.name} · {count(block.samples)}",
+            "label": f"{block.name}: {count(block.samples)}",
             "colour": block.colour,
             "x": x,
             "to": x + BLOCK,
@@ -169,7 +169,7 @@ def _chart(longest: int) -> alt.TopLevelMixin:
                 aria=False,
                 align="right" if shift < 0 else "left",
                 dx=shift,
-                fontSize=13,
+                fontSize=12,
                 color=INK,
             )
             .encode(x=alt.X(f"{edge}:Q"), y=alt.Y("middle:Q"), text="label:N")

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from planted_study import planted_study
 
 from neucept.errors import StudyError
-from neucept.study.contents import TABLES
+from neucept.report import write_report
+from neucept.study.contents import LATER, TABLES
 from neucept.study.folder import FORMAT, KIND, Study, Workplace, read_info
 
 IDENTITY = {"network": "a", "set of samples": "b", "class": "0"}
@@ -63,6 +65,50 @@ def test_a_study_from_before_the_marker_is_not_called_one_of_other_samples(tmp_p
     write_info(tmp_path, {**info, "stages": {"capture": "k", "critical neurons": "k"}})
     with pytest.raises(StudyError, match="an earlier neucept"):
         Workplace(tmp_path, IDENTITY)
+
+
+def test_tables_that_older_studies_lack_are_read_as_empty(tmp_path: Path) -> None:
+    place = finished(tmp_path / "study", metadata=None, reliability=None, selectivity=None)
+    old = pd.read_parquet(place / "samples.parquet").drop(columns=["order", "leaf"])
+    old.to_parquet(place / "samples.parquet", index=False)
+    study = Study.open(place)
+    for name, columns in LATER.items():
+        table = getattr(study, name)
+        assert list(table.columns) == list(columns)
+        assert table.empty
+    page = write_report(study, tmp_path / "report.html").read_text(encoding="utf-8")
+    for section in ("associations", "order", "doubt", "cuts"):
+        assert f'id="{section}"' not in page
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_tables_that_are_there_and_damaged_are_not_taken_for_missing(
+    tmp_path: Path, name: str
+) -> None:
+    place = finished(tmp_path / "study")
+    (place / f"{name}.parquet").write_bytes(b"no table")
+    with pytest.raises(StudyError, match=f"Cannot read '{name}.parquet'"):
+        getattr(Study.open(place), name)
+    pd.DataFrame({"other": [1]}).to_parquet(place / f"{name}.parquet")
+    with pytest.raises(StudyError, match=f"'{name}.parquet' .* has no column"):
+        getattr(Study.open(place), name)
+
+
+def test_what_a_stage_left_is_forgotten_with_it(tmp_path: Path) -> None:
+    place = Workplace(tmp_path / "study", IDENTITY)
+    (place.place / "x.parquet").write_bytes(b"12345")
+    place.finish("x", "key", 1.0, ("x.parquet",))
+    place.save(finished=True)
+    place.forget("y", "y.parquet")
+    assert place.info["finished"] is True
+    assert place.has("x", "key", ("x.parquet",))
+    place.forget("x", "x.parquet")
+    assert place.info["finished"] is False
+    assert not (place.place / "x.parquet").exists()
+    assert not {"x", "x.parquet"} & {
+        name for part in ("stages", "seconds", "sizes") for name in place.info[part]
+    }
+    place.close()
 
 
 @pytest.mark.parametrize("part", ["identity", "stages", "format"])

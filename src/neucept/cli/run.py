@@ -150,12 +150,7 @@ def study(
     names = classes or class_names(samples)
     index = target_index(target, names)
     if dry_run:
-        from neucept.cli.plan import show_plan
-        from neucept.study.plan import plan_study
-
-        with progress() as advance:
-            plan = plan_study(network, samples, index, settings, classes=names, progress=advance)
-        show_plan(plan)
+        _plan(network, samples, index, settings, names)
         return
     with progress() as advance:
         finished = run_study(
@@ -172,6 +167,15 @@ def study(
     finished = remember_origin(finished, model, data, weights)
     page = write_report(finished, finished.path / "report.html", images=images)
     show(finished, page)
+
+
+def _plan(network: Any, samples: Any, target: Any, settings: StudySettings, names: Any) -> None:
+    from neucept.cli.plan import show_plan
+    from neucept.study.plan import plan_study
+
+    with progress() as advance:
+        plan = plan_study(network, samples, target, settings, classes=names, progress=advance)
+    show_plan(plan)
 
 
 def _named(**needed: Any) -> list[Any]:

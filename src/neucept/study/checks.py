@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -12,6 +12,19 @@ from neucept.errors import DataError, SettingsError
 
 FEWEST_SAMPLES = 30
 """Predicted samples of the class without which mechanisms mean nothing."""
+
+
+def check_readable(data: object) -> None:
+    """Refuse data that is gone once it was read.
+
+    Raises:
+        DataError: as said.
+    """
+    if isinstance(data, Iterator):
+        raise DataError(
+            f"The data is a {type(data).__name__}, which can be read only once; a study reads it "
+            "again for every stage. Pass a Dataset, a DataLoader, a tensor or a list of batches."
+        )
 
 
 def check_samples(

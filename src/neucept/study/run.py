@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,14 +25,13 @@ from neucept.activations import (
 )
 from neucept.critical import Critical, find_critical
 from neucept.critical.population import check_near
-from neucept.errors import DataError
 from neucept.evaluation import ablate, agreement
 from neucept.mechanisms import Mechanisms, discover_mechanisms
 from neucept.runtime import Progress, digest, read_arrays, write_arrays
 from neucept.sources import target_index
 from neucept.study.associating import associations
 from neucept.study.auditing import with_audits
-from neucept.study.checks import check_samples
+from neucept.study.checks import check_readable, check_samples
 from neucept.study.evidence import (
     layer_entries,
     mechanism_tables,
@@ -98,26 +97,14 @@ def run_study(
     Raises:
         InputError: its subclasses say what is wrong with the network, data, settings or folder.
     """
-    if isinstance(data, Iterator):
-        raise DataError(
-            f"The data is a {type(data).__name__}, which can be read only once; a study reads it "
-            "again for every stage. Pass a Dataset, a DataLoader, a tensor or a list of batches."
-        )
+    check_readable(data)
     check_given(metadata, groups)
     batches = Batches(data, settings.batch_size)
     index: Target = target_index(target, classes)
     check_repeatable(model, batches, settings.device)
     place = Workplace(Path(to), identity_of(model, batches, index))
     try:
-        run = _Run(
-            place,
-            progress,
-            model=model,
-            data=data,
-            batches=batches,
-            target=index,
-            settings=settings,
-        )
+        run = _Run(place, progress, model, data, batches, index, settings)
         acts = run.capture()
         check_samples(acts, index, classes, known)
         check_near(acts, index, settings.search, acts.layers)
@@ -152,7 +139,7 @@ def run_study(
     return Study.open(to)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Run(Stages):
     """The stages of one study."""
 

@@ -52,6 +52,8 @@ classes = ["cat", "dog", "mouse"]
 [study]
 target = "cat"
 draws = 2
+dither = 0.0
+floor = 0.1
 audit = 0
 keep = 0
 max_mechanisms = 2

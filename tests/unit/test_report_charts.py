@@ -33,7 +33,10 @@ def test_each_part_of_the_page_has_its_charts() -> None:
     layers = ["classifier.0", "features.3"]
     assert found == [
         *(("mechanisms", name) for name in "ABC"),
+        ("associations", ""),
         ("map", ""),
+        *(("order", name) for name in ("tree", "samples")),
+        ("doubt", ""),
         *(("layers", name) for name in layers * 2),
         ("chain", ""),
         *(("ablation", name) for name in layers for _ in range(2)),
@@ -173,7 +176,8 @@ def test_empty_tables_leave_their_charts_out_of_a_whole_page() -> None:
     study = planted_study()
     for name in ("edges", "ablation", "choice", "signature"):
         setattr(study, name, getattr(study, name).iloc[:0])
-    assert {f.section for f in _figures(Subject(study))} == {"map", "layers", "chain"}
+    left = {"associations", "map", "order", "doubt", "layers", "chain"}
+    assert {f.section for f in _figures(Subject(study))} == left
     page = render(study)
     assert "Cuts were not measured" in page
     assert "The number was given" in page

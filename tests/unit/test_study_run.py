@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from neucept.critical import Critical
 from neucept.errors import DataError, SettingsError, StudyError
 from neucept.evaluation import PlantedNetwork, planted_network
 from neucept.report import write_report
@@ -168,8 +169,9 @@ def test_the_core_is_told_and_serves_the_mechanisms_when_asked_for(
     assert {"mechanisms"} <= set(told) <= {"mechanisms", "pictures"}
     (layer,) = again.info["mechanisms"]["layers"]
     assert again.info["mechanisms"]["used"] == {layer: "core"}
-    core = next(e["core"]["neurons"] for e in again.info["layers"] if e["name"] == layer)
-    assert set(again.signature["neuron"]) == set(core)
+    found = Critical.load(folder)
+    width = int((found.table["layer"] == layer).sum())
+    assert set(again.signature["neuron"]) == set(found.core(layer, 0.99)[: width // 2].tolist())
 
 
 def test_another_batch_size_computes_nothing(

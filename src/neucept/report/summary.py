@@ -263,7 +263,7 @@ def _source(subject: Subject) -> str:
         return ""
     word = "layer" if len(layers) == 1 else "layers"
     used = set((subject.info["mechanisms"].get("used") or {}).values())
-    what = "core" if used == {"core"} else "critical neurons"
+    what = "core (grown to keep 99 %)" if used == {"core"} else "critical neurons"
     return f"The mechanisms were read off the {what} of {word} {listed(layers)}."
 
 

@@ -15,6 +15,7 @@ import torch
 from designs import gaussian
 from sklearn.linear_model import lasso_path
 from threadpoolctl import threadpool_limits
+from torch import nn
 
 from neucept.knockoffs import gaussian as gaussian_module
 from neucept.knockoffs import select
@@ -109,20 +110,28 @@ def test_s_beside_inversions() -> None:
     assert times(lambda: mvr(correlation), lambda: np.linalg.inv(correlation)) < LIMITS["s"]
 
 
-def test_networks_beside_their_products() -> None:
+def test_networks_beside_plain_ones() -> None:
     x, y = layer(4000, 64, 4)
     drawn = fit_gaussian(x).knockoffs(x, 3, np.random.default_rng(0))
     network = Network()
-    rows, columns = torch.randn(500, 512), torch.randn(512, 4 * network.hidden)
-    steps = network.steps * len(x) // 10_000
+    hidden, steps = network.hidden, network.steps * len(x) // 10_000
+    rows, wanted = torch.randn(500, 512), torch.randn(500, 4)
 
-    def products() -> None:
+    def plain() -> None:
+        model = nn.Sequential(
+            *(nn.Linear(512, 4 * hidden), nn.ReLU()),
+            *(nn.Linear(4 * hidden, hidden), nn.ReLU()),
+            nn.Linear(hidden, 4),
+        )
+        optimiser = torch.optim.AdamW(model.parameters(), fused=True)
         for _ in range(steps):
-            reached = rows @ columns
-            rows.T @ reached
+            loss = (model(rows) - wanted).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
 
     fit = lambda: network.separate(x, drawn, y, np.random.default_rng(0))  # noqa: E731
-    assert times(fit, products, repeats=3) < LIMITS["network"]
+    assert times(fit, plain, repeats=3) < LIMITS["network"]
 
 
 def test_what_does_not_change_between_draws_is_computed_once(
@@ -151,5 +160,5 @@ def test_what_does_not_change_between_draws_is_computed_once(
     assert counts == {"s": 2, "knockoffs": 3, "fits": 2}
 
 
-LIMITS = {"ar 0.5": 1.15, "equal 0.9": 0.22, "rows": 1.5, "formed": 0.12, "s": 11.5, "network": 4.8}
-"""Three fifths above what was seen: 0.72, 0.14, 1.0, 0.073, 7.1 and 2.9."""
+LIMITS = {"ar 0.5": 1.15, "equal 0.9": 0.22, "rows": 1.5, "formed": 0.12, "s": 11.5, "network": 3.6}
+"""Three fifths above what was seen: 0.72, 0.14, 1.0, 0.073, 7.1; a half above 2.4."""

@@ -26,7 +26,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_killed_at_random_moments_it_ends_with_byte_equal_tables(tmp_path: Path) -> None:
     whole, killed = (shutil.copytree(TINY, tmp_path / name) for name in ("whole", "killed"))
     begun = time.monotonic()

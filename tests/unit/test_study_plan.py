@@ -152,7 +152,7 @@ def test_samples_that_will_be_used_over_those_that_were_timed() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_plan_is_within_a_factor_of_two_of_the_study(planted, tmp_path: Path) -> None:
     settings = StudySettings(audit=2, draws=2, selectivity=100)
     estimated = plan_study(*planted, 1, settings)

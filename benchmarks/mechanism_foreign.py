@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from mechanism_cases import CIFAR_DEVIATION, CIFAR_MEAN
 from mechanism_images import images
 from mechanism_networks import resnet20
 from networks import ROOT, data_folder
@@ -25,8 +26,6 @@ import neucept as nc
 from neucept.evaluation.ranking import auroc
 from neucept.sources import load_model
 
-MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
-DEVIATION = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 LEVEL = 0.05
 
 
@@ -57,8 +56,8 @@ def of_digits() -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def of_objects() -> tuple[nn.Module, Tensor, Tensor]:
-    own = (images("cifar10").test - MEAN) / DEVIATION
-    return resnet20(), own, (photographs() - MEAN) / DEVIATION
+    own = (images("cifar10").test - CIFAR_MEAN) / CIFAR_DEVIATION
+    return resnet20(), own, (photographs() - CIFAR_MEAN) / CIFAR_DEVIATION
 
 
 def photographs() -> Tensor:

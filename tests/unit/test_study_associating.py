@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from quick_study import QUICK, run
 from torch.utils.data import TensorDataset
 
 from neucept.errors import DataError
@@ -18,18 +19,6 @@ from neucept.runtime import read_arrays
 from neucept.study.folder import Study
 from neucept.study.run import run_study
 from neucept.study.settings import StudySettings
-
-QUICK = StudySettings(
-    layers=("second",),
-    sampler="gaussian",
-    statistic="lasso",
-    dither=0.0,
-    audit=0,
-    keep=0.0,
-    draws=1,
-    max_mechanisms=2,
-    ablation_samples=8,
-)
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +40,6 @@ def table(planted: PlantedNetwork) -> pd.DataFrame:
             "patient": [f"p{k // 2}" for k in range(n)][::-1],
         }
     )
-
-
-def run(planted: PlantedNetwork, to: Path, **more) -> tuple[Study, set[str]]:
-    told: set[str] = set()
-    study = run_study(
-        planted.model,
-        TensorDataset(planted.x, planted.labels),
-        1,
-        to,
-        QUICK,
-        progress=lambda stage, done, total: told.add(stage),
-        **more,
-    )
-    return study, told
 
 
 @pytest.fixture(scope="module")

@@ -7,45 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torch.utils.data import TensorDataset
+import quick_study
+from quick_study import run
 
 from neucept.evaluation import PlantedNetwork, Selectivity, planted_network
 from neucept.report import write_report
 from neucept.study import selective
 from neucept.study.folder import Study
-from neucept.study.run import run_study
-from neucept.study.settings import StudySettings
 
-QUICK = StudySettings(
-    layers=("second",),
-    sampler="gaussian",
-    statistic="lasso",
-    dither=0.0,
-    audit=0,
-    keep=0.0,
-    draws=1,
-    max_mechanisms=2,
-    ablation_samples=8,
-    selectivity=30,
-)
+QUICK = replace(quick_study.QUICK, selectivity=30)
 
 
 @pytest.fixture(scope="module")
 def planted() -> PlantedNetwork:
     return planted_network(samples=400, seed=0)
-
-
-def run(planted: PlantedNetwork, to: Path, settings: StudySettings) -> tuple[Study, set[str]]:
-    told: set[str] = set()
-    study = run_study(
-        planted.model,
-        TensorDataset(planted.x, planted.labels),
-        1,
-        to,
-        settings,
-        progress=lambda stage, done, total: told.add(stage),
-    )
-    return study, told
 
 
 @pytest.fixture(scope="module")

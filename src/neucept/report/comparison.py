@@ -13,7 +13,7 @@ from neucept.report.charts.figure import OTHERS, Figure
 from neucept.report.charts.flow import NONE, flow
 from neucept.report.families import Family, colours_of, families
 from neucept.report.fates import agreement
-from neucept.report.glossary import GLOSSARY
+from neucept.report.glossary import glossary
 from neucept.report.pictures import address, picture
 from neucept.report.reading import Finished, Subject
 from neucept.report.sentences import sample_name
@@ -162,7 +162,7 @@ def _page(
             (_called(side.capitalize(), name), tuple(_about(sides[side])))
             for side, name in zip(sides, names, strict=True)
         ),
-        glossary=tuple(sorted((*(w for w in GLOSSARY if w[0] in WORDS), *OWN_WORDS))),
+        glossary=glossary(WORDS, *OWN_WORDS),
         pictures={},
     )
 

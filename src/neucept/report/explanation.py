@@ -11,7 +11,7 @@ import pandas as pd
 
 from neucept.report.charts.figure import Figure, mechanism_colour
 from neucept.report.charts.typicality import typicality
-from neucept.report.glossary import GLOSSARY
+from neucept.report.glossary import glossary
 from neucept.report.reading import Finished, Subject, optional
 from neucept.report.samples import SampleCard, sample_cards
 from neucept.report.sentences import class_words, is_borderline, is_usual, sample_name
@@ -182,7 +182,7 @@ def _page(
         shown=_shown(subject, len(made), len(own) if every else len(explained.table), every),
         figures=(*spread, *(figure for _, figure in made)),
         about=tuple(_about(subject, explained)),
-        glossary=tuple(sorted((*(w for w in GLOSSARY if w[0] in WORDS), *OWN_WORDS))),
+        glossary=glossary(WORDS, *OWN_WORDS),
         pictures={},
     )
 

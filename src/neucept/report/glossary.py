@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "Ablation",
@@ -89,3 +91,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
 )
 """Word and meaning, in alphabetical order."""
+
+
+def glossary(words: Collection[str], *own: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Some of these words, and others that a page has of its own, in alphabetical order."""
+    return tuple(sorted((*(entry for entry in GLOSSARY if entry[0] in words), *own)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from neucept.mechanisms.discover import KEPT
 from neucept.report.associations import strongest
 from neucept.report.charts.figure import mechanism_colour
 from neucept.report.reading import BORDERLINE, Subject, found_words, optional, records
@@ -263,7 +264,7 @@ def _source(subject: Subject) -> str:
         return ""
     word = "layer" if len(layers) == 1 else "layers"
     used = set((subject.info["mechanisms"].get("used") or {}).values())
-    what = "core (grown to keep 99 %)" if used == {"core"} else "critical neurons"
+    what = f"core (grown to keep {percent(KEPT)})" if used == {"core"} else "critical neurons"
     return f"The mechanisms were read off the {what} of {word} {listed(layers)}."
 
 

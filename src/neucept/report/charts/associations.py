@@ -13,7 +13,7 @@ from neucept.report.charts.figure import (
     RULE,
     Figure,
     dataset,
-    mechanism_colour,
+    mechanism_scale,
     specification,
 )
 from neucept.report.reading import Subject, records
@@ -81,9 +81,7 @@ def _chart(groups: list[int], rows: int, shares: bool) -> alt.TopLevelMixin:
         y=alt.Y("place:N").sort(None).title(None).axis(ticks=False, domain=False, labelLimit=220),
         tooltip=tooltip,
     )
-    colours = alt.Scale(
-        domain=[letter(k) for k in groups], range=[mechanism_colour(k) for k in groups]
-    )
+    colours = mechanism_scale(groups)
     inside = alt.X("inside:Q").scale(scale).axis(axis)
     outside = alt.X("outside:Q").scale(scale).axis(axis)
     line = base.mark_rule(strokeWidth=3, stroke=RULE, aria=False).encode(

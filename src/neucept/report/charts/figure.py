@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 
 from neucept.report.reading import Subject
+from neucept.report.words import letter
 
 FONT = (
     '-apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", '
@@ -114,6 +115,12 @@ def specification(
 def mechanism_colour(mechanism: int) -> str:
     """The colour of a mechanism, the same all over the page."""
     return f"var(--m{mechanism % MECHANISM_COLOURS + 1})"
+
+
+def mechanism_scale(groups: Sequence[int], **others: str) -> alt.Scale:
+    """From the letters of mechanisms, and other names, to their colours."""
+    named = {letter(k): mechanism_colour(k) for k in groups} | others
+    return alt.Scale(domain=list(named), range=list(named.values()))
 
 
 def _short(value: Any) -> Any:

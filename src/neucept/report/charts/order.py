@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from neucept.report.charts.figure import Figure, dataset, mechanism_colour, specification
+from neucept.report.charts.figure import Figure, dataset, mechanism_scale, specification
 from neucept.report.charts.samples_map import drawn
 from neucept.report.charts.tree import AXIS, SPAN
 from neucept.report.reading import Subject, records
@@ -63,9 +63,7 @@ def _rows(subject: Subject, table: Any) -> list[dict[str, Any]]:
 
 
 def _chart(groups: list[int]) -> alt.TopLevelMixin:
-    colours = alt.Scale(
-        domain=[letter(k) for k in groups], range=[mechanism_colour(k) for k in groups]
-    )
+    colours = mechanism_scale(groups)
     chart: alt.Chart = (
         alt.Chart(dataset("points"))
         .mark_point(filled=True, size=34, opacity=0.8, aria=False)

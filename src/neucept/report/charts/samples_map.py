@@ -14,7 +14,7 @@ from neucept.report.charts.figure import (
     PAPER,
     Figure,
     dataset,
-    mechanism_colour,
+    mechanism_scale,
     specification,
 )
 from neucept.report.reading import BORDERLINE, Subject, records
@@ -106,9 +106,7 @@ def _centres(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _chart(groups: list[int], samples: int) -> alt.TopLevelMixin:
     small, large = (44, 120) if samples <= MANY_POINTS else (22, 80)
     one = alt.selection_point(name="legend_pick", fields=["mechanism"], bind="legend")
-    colours = alt.Scale(
-        domain=[letter(k) for k in groups], range=[mechanism_colour(k) for k in groups]
-    )
+    colours = mechanism_scale(groups)
     across = alt.X("x:Q").axis(None).scale(zero=False, nice=False, padding=16)
     down = alt.Y("y:Q").axis(None).scale(zero=False, nice=False, padding=16)
     title = "Mechanism (click to pick one)"

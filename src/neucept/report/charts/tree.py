@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from neucept.report.charts.figure import INK, Figure, dataset, mechanism_colour, specification
+from neucept.report.charts.figure import INK, Figure, dataset, mechanism_scale, specification
 from neucept.report.reading import Subject, records
 from neucept.report.words import count, letter, listed, number
 
@@ -102,10 +102,7 @@ def merged(subject: Subject, node: int) -> list[str]:
 
 
 def _chart(groups: list[int], several: bool) -> alt.TopLevelMixin:
-    names = [letter(k) for k in groups]
-    colours = alt.Scale(
-        domain=[*names, BETWEEN], range=[*(mechanism_colour(k) for k in groups), INK]
-    )
+    colours = mechanism_scale(groups, **{BETWEEN: INK})
     across = alt.X("x:Q").scale(domain=SPAN, nice=False).axis(None)
     down = alt.Y("y:Q").title("nats per sample").axis(AXIS)
     tooltip = [

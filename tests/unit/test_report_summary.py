@@ -101,7 +101,8 @@ def test_it_is_said_what_the_mechanisms_were_read_off() -> None:
     study = planted_study()
     assert _summary(study).source.endswith("the critical neurons of layer classifier.0.")
     study.info["mechanisms"]["used"] = {"classifier.0": "core"}
-    assert _summary(study).source.endswith("the core (grown to keep 99\u00a0%) of layer classifier.0.")
+    told = "the core (grown to keep 99\u00a0%) of layer classifier.0."
+    assert _summary(study).source.endswith(told)
 
 
 def test_layers_stand_from_the_prediction_down_with_most_evidence_first() -> None:

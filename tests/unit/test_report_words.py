@@ -131,3 +131,9 @@ def test_stability_below_zero_is_unstable_and_none_is_unknown() -> None:
 )
 def test_value_text(value: object, shown: str) -> None:
     assert words.value_text(value) == shown
+
+
+def test_signs_are_shown_and_nothing_is_minus_zero() -> None:
+    shown = [words.signed(value) for value in (0.3, -1.5, 0.0, -0.001)]
+    assert shown == ["+0.30", f"{words.MINUS}1.50", "+0.00", "+0.00"]
+    assert words.signed(-0.04, 1) == "+0.0"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neucept.report.reading import BORDERLINE, Subject
-from neucept.report.words import MINUS, letter, percent, plain, shorten
+from neucept.report.words import letter, percent, plain, shorten, signed
 
 Row = Mapping[Any, Any]
 """One row of an explanation's table."""
@@ -97,10 +97,6 @@ def sums_words(row: Row, shown: float) -> str:
         return ""
     whole, start = float(row["log_ratio"]), float(row["start"])
     return (
-        f"{_signed(whole)} nats in all: {_signed(shown)} by these neurons, "
-        f"{_signed(whole - start - shown)} by the others, {_signed(start)} before any."
+        f"{signed(whole)} nats in all: {signed(shown)} by these neurons, "
+        f"{signed(whole - start - shown)} by the others, {signed(start)} before any."
     )
-
-
-def _signed(value: float) -> str:
-    return f"{MINUS if round(value, 2) < 0 else '+'}{abs(value):.2f}"

@@ -95,6 +95,11 @@ def counted(items: int, one: str, many: str = "") -> str:
     return f"{count(items)}{NO_BREAK}{one if items == 1 else many or one + 's'}"
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """A figure with its sign, as ``"+0.30"``."""
+    return f"{MINUS if round(value, digits) < 0 else '+'}{abs(value):.{digits}f}"
+
+
 def small(items: int) -> str:
     """A whole number in a sentence: written out up to twelve."""
     return _SMALL[items] if 0 <= items < len(_SMALL) else count(items)

@@ -17,7 +17,7 @@ from neucept.report.charts.figure import (
 )
 from neucept.report.charts.signature import neuron_name
 from neucept.report.reading import Subject, optional
-from neucept.report.words import MINUS, known, letter, number, plain
+from neucept.report.words import known, letter, number, plain, signed
 
 ROW = 36
 """Pixels per neuron."""
@@ -76,8 +76,7 @@ def told(one: Mapping[Any, Any], rival: int) -> str:
     """What a neuron adds: nats for its mechanism, or its part of the distance where it is alone."""
     if rival < 0:
         return number(optional(one["distance"]))
-    nats = float(one["nats"])
-    return f"{MINUS if nats < 0 else '+'}{abs(nats):.2f}"
+    return signed(float(one["nats"]))
 
 
 def _rows(

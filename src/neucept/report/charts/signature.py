@@ -17,7 +17,7 @@ from neucept.report.charts.figure import (
     specification,
 )
 from neucept.report.reading import Subject, records
-from neucept.report.words import MINUS, letter, number, plain, shorten
+from neucept.report.words import letter, number, plain, shorten, signed
 
 MOST_NEURONS = 8
 """Neurons shown per mechanism: those that differ most from the other mechanisms."""
@@ -77,7 +77,7 @@ def _rows(subject: Subject, table: pd.DataFrame) -> list[dict[str, Any]]:
             "neuron": neuron_name(subject, str(row.layer), int(row.neuron)),
             "layer": plain(str(row.layer)),
             "number": int(row.neuron),
-            "difference": f"{'+' if row.difference > 0 else MINUS}{abs(row.difference):.1f} sd",
+            "difference": f"{signed(row.difference, 1)} sd",
         }
         for who, three in (("own", own), ("others", others)):
             low, median, high = ((float(value) - least) / span for value in three)

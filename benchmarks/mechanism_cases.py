@@ -23,7 +23,7 @@ from mechanism_networks import (
 )
 from torch import Tensor, nn
 
-PARTS = ("merged", "shortcuts", "single", "graded", "edges", "foreign", "vgg")
+PARTS = ("merged", "shortcuts", "single", "graded", "edges", "circuits", "foreign", "vgg")
 
 GRADED_IMAGES = 5000
 

@@ -38,6 +38,7 @@ def write_page(pieces: Pieces) -> None:
     lines += cuts_section(pieces)
     lines += graded_section(pieces)
     lines += edges_section(pieces)
+    lines += circuits_section(pieces)
     lines += foreign_section(pieces)
     PAGE.write_text("\n".join(lines) + "\n")
 
@@ -231,6 +232,36 @@ def edges_section(pieces: Pieces) -> list[str]:
         f"{wrong.mean():.3f} +- {wrong.std(ddof=1) / len(wrong) ** 0.5:.3f} wrong, power "
         f"{power.mean():.3f} ({table['named'].mean():.1f} edges named)."
     )
+    return lines
+
+
+def circuits_section(pieces: Pieces) -> list[str]:
+    rows = [
+        {"network": name.split(" | ")[1], "class": name.split(" | ")[2], **piece["ours"]}
+        for name, piece in pieces.items()
+        if name.startswith("circuits") and "circuit" in piece.get("ours", {})
+    ]
+    if not rows:
+        return []
+    table = pd.DataFrame(rows)
+    ways = ("circuit", "critical", "NeurFlow", "random")
+    lines = ["", "## What circuits carry", ""]
+    lines.append(
+        "All neurons of the studied layers held at their mean, but those of one mechanism's "
+        "circuit: the share of the class's probability that is kept on the mechanism's own images, "
+        "none of which chose a neuron of NeurFlow's; mean over mechanisms. Beside it as many "
+        "neurons of each layer: the most critical of the class, NeurFlow's core neurons (by "
+        "integrated gradients from the class downwards), and random ones. Neurons: in a circuit."
+    )
+    lines += ["", "| network | class | mechanisms | neurons | " + " | ".join(ways) + " |"]
+    lines.append("| --- " * (4 + len(ways)) + "|")
+    for _, one in table.iterrows():
+        values = [_figure(one[way]) for way in ways]
+        lines.append(
+            f"| {one['network']} | {one['class']} | {one['mechanisms']} | {one['neurons']:.1f} | "
+            + " | ".join(values)
+            + " |"
+        )
     return lines
 
 

@@ -31,6 +31,7 @@ import torch
 from machine import machine
 from mechanism_baselines import all_groupings, by_input, orders, published_order
 from mechanism_cases import PARTS, Case, Subject, cases
+from mechanism_circuits import circuits
 from mechanism_cuts import cut_of_mark
 from mechanism_edges import REPEATS, edges
 from mechanism_foreign import FOREIGN, Foreign, Looked
@@ -51,6 +52,7 @@ LAYERS_DONE = Checkpoints(KEPT / "layers")
 
 SEARCH_VERSION = 1
 BASELINE_VERSION = 1
+CIRCUITS_VERSION = 1
 """Raised when what makes a piece changes, so that it is made again."""
 
 AUDITED = nc.Search(edges=False)
@@ -61,6 +63,10 @@ UNAUDITED = replace(AUDITED, dither=0.0, floor=0.1)
 
 ALONE = replace(UNAUDITED, keep=0.0)
 """For shortcuts and grades, without cores: sixteen networks more would take most of the time."""
+
+
+CONNECTED = replace(UNAUDITED, edges=True)
+"""For circuits, which are read off the edges."""
 
 
 class Watch:
@@ -239,6 +245,19 @@ def run_cuts(ready: Prepared, pieces: Pieces) -> None:
             pieces.recall(f"{case.part} | {case.name} | {name} | {layer}", "cut", code, make)
 
 
+def run_circuits(case: Case, pieces: Pieces, workers: int | None) -> None:
+    """How much of the prediction the circuits of a class carry, beside other neurons."""
+    ready = Prepared(case, workers, quick=True)
+    code = [mechanism_code(), digest(repr(CONNECTED))[:8], CIRCUITS_VERSION]
+    for target, (name, _) in case.classes.items():
+
+        def make(target: int = target) -> dict:
+            crit, _ = ready.searched(target, "connected", CONNECTED)
+            return circuits(ready.subject, ready.acts, crit, workers)
+
+        pieces.recall(f"circuits | {case.name} | {name}", "ours", code, make)
+
+
 def about(ready: Prepared, target: int, groups: int) -> dict:
     rows = ready.samples(target)
     return {"groups": groups, "samples": len(rows), **ready.subject.about}
@@ -411,6 +430,11 @@ def main() -> None:
     todo: list[tuple[str, Callable[[], None]]] = []
     for case in cases():
         todo.append((case.part, partial(run_case, case, pieces, arguments)))
+    todo += [
+        ("circuits", partial(run_circuits, case, pieces, arguments.workers))
+        for case in cases()
+        if case.part == "merged"
+    ]
     todo.append(("single", partial(run_single, pieces, arguments.workers)))
     todo.append(("edges", partial(run_edges, pieces, arguments.workers)))
     todo += [("foreign", partial(run_foreign, one, pieces, arguments.workers)) for one in FOREIGN]

@@ -283,7 +283,7 @@ METHODS: dict[str, Method] = {
     "default": default,
 }
 
-VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 5, "choice": 6}
+VERSIONS = {"knockpy": 1, "paper_recipe": 1, "default": 5, "choice": 7}
 """Raised when a method changes, so that its pieces are measured again."""
 
 

@@ -86,31 +86,49 @@ def survey(
     for index, mixture in enumerate(whole):
         labels = mixture.labels(x)
         found = [part.path[index].labels(x) for part in parts]
-        counts, came = [], []
-        for split, (first, second) in enumerate(both):
-            one, two = 2 * split, 2 * split + 1
-            order = [matched(labels, found[part], index + 1) for part in (one, two)]
-            overlaps = [overlap(labels, found[part], index + 1) for part in (one, two)]
-            alike = [o[np.arange(index + 1), p] for o, p in zip(overlaps, order, strict=True)]
-            came.append(np.minimum(*alike) >= FOUND)
-            sides = ((one, first, second, order[0]), (two, second, first, order[1]))
-            seen = [
-                gap_counts(parts[part].path[index], x[own], x[other], match, _of(together, other))
-                for part, own, other, match in sides
-            ]
-            counts.append(seen[0] + seen[1])
+        stability = float(recovery(labels, found, index + 1).min())
+        gap = 0.0 if index == 0 else np.nan
+        # Of a number that falls by its stability, gaps would cost most and change nothing.
+        if index and (stability >= STABLE or asked == index + 1):
+            gap = _gap(x, labels, found, [part.path[index] for part in parts], both, together)
         rows.append(
             {
                 "n": index + 1,
-                "stability": float(recovery(labels, found, index + 1).min()),
+                "stability": stability,
                 "stability_one": float(np.mean([one[index] for one in alone])),
-                "gap": gap_p_value(counts, came) if index else 0.0,
+                "gap": gap,
                 "criterion": float(np.mean([part.held_out[index] for part in parts])),
             }
         )
     table = pd.DataFrame(rows)
     table["chosen"] = table["n"] == (asked or choose(table))
     return Survey(space, whole, parts, table)
+
+
+def _gap(
+    x: Float[np.ndarray, "samples dimensions"],
+    labels: Int[np.ndarray, " samples"],
+    found: Sequence[np.ndarray],
+    parts: Sequence[Mixture],
+    both: Sequence[Sequence[np.ndarray]],
+    together: Int[np.ndarray, " samples"] | None,
+) -> float:
+    """The p-value that some two groups have no gap, over all splits; see `gap_p_value`."""
+    groups = parts[0].groups
+    counts, came = [], []
+    for split, (first, second) in enumerate(both):
+        one, two = 2 * split, 2 * split + 1
+        order = [matched(labels, found[part], groups) for part in (one, two)]
+        overlaps = [overlap(labels, found[part], groups) for part in (one, two)]
+        alike = [o[np.arange(groups), p] for o, p in zip(overlaps, order, strict=True)]
+        came.append(np.minimum(*alike) >= FOUND)
+        sides = ((one, first, second, order[0]), (two, second, first, order[1]))
+        seen = [
+            gap_counts(parts[part], x[own], x[other], match, _of(together, other))
+            for part, own, other, match in sides
+        ]
+        counts.append(seen[0] + seen[1])
+    return gap_p_value(counts, came)
 
 
 def _of(together: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:

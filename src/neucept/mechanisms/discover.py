@@ -348,12 +348,18 @@ def _message(lead: Survey, samples: int, given: bool) -> str:
     others = table[table["n"] > 1]
     if others.empty:
         return f"With {samples} samples, or as set, only one mechanism was considered."
-    best = others.iloc[int((others["stability"] - others["gap"]).to_numpy().argmax())]
+    best = others.iloc[int((others["stability"] - others["gap"].fillna(1.0)).to_numpy().argmax())]
     return (
         f"No division into 2 to {int(table['n'].max())} groups came back on other samples with a "
         f"gap between every two groups. Nearest: {int(best['n'])} groups, stability "
-        f"{best['stability']:.2f} (needed: {STABLE}), gap {_p(best['gap'])} (needed: {LEVEL})."
+        f"{best['stability']:.2f} (needed: {STABLE}), {_gap_of(best['gap'])}."
     )
+
+
+def _gap_of(value: float) -> str:
+    if np.isnan(value):
+        return "so that no gap was looked for"
+    return f"gap {_p(value)} (needed: {LEVEL})"
 
 
 def _p(value: float) -> str:

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
+from scipy.ndimage import gaussian_filter1d
 from scipy.stats import binom
 
 from neucept.mechanisms.mixture import Mixture
@@ -16,6 +17,9 @@ from neucept.mechanisms.together import shares
 
 GRID = 60
 """Places between two groups at which the density is looked at."""
+
+NARROWEST = 0.25
+"""Least kernel width, in steps between those places."""
 
 WIDTHS = (1.0, 0.7, 0.5, 0.35)
 """Half-widths tried for the windows, as shares of the widest that keeps them apart."""
@@ -115,13 +119,17 @@ def _windows(first: np.ndarray, second: np.ndarray) -> Windows | None:
     if min(len(first), len(second)) < FEWEST_MEMBERS or not np.median(first) < np.median(second):
         return None
     both = np.concatenate([first, second])
-    width = max((first.std() + second.std()) / 2 * len(both) ** -0.2, 1e-12)
+    width = (first.std() + second.std()) / 2 * len(both) ** -0.2
     grid = np.linspace(np.quantile(first, 0.05), np.quantile(second, 0.95), GRID)
-    density = np.exp(-0.5 * ((grid[:, None] - both) / width) ** 2).sum(axis=1)
+    if not grid[1] - grid[0] > ROUNDING * np.abs(grid).max():
+        return None
+    density = _density(both, grid, width)
     inner = np.flatnonzero((grid > np.median(first)) & (grid < np.median(second)))
     if not len(inner):
         return None
-    valley = int(inner[density[inner].argmin()])
+    # Far apart groups leave many places empty; the window stands in their middle.
+    lowest = inner[density[inner] == density[inner].min()]
+    valley = int(lowest[len(lowest) // 2])
     left = int(density[: valley + 1].argmax())
     right = valley + int(density[valley:].argmax())
     places = grid[[left, valley, right]]
@@ -132,6 +140,19 @@ def _windows(first: np.ndarray, second: np.ndarray) -> Windows | None:
     tried = [_contrast(_counts(both, each, places, most * share)) for share in WIDTHS]
     best = int(np.argmax(tried))
     return Windows(places, most * WIDTHS[best], tried[best])
+
+
+def _density(values: np.ndarray, grid: np.ndarray, width: float) -> np.ndarray:
+    """A kernel estimate at evenly spaced places, up to a factor: a histogram, smoothed."""
+    step = float(grid[1] - grid[0])
+    smooth = min(max(width / step, NARROWEST), float(GRID))
+    beyond = int(np.ceil(4 * smooth))
+    reach = (beyond + 0.5) * step
+    counts, _ = np.histogram(
+        values, bins=GRID + 2 * beyond, range=(grid[0] - reach, grid[-1] + reach)
+    )
+    density = gaussian_filter1d(counts.astype(float), smooth, mode="constant")
+    return np.asarray(density[beyond : beyond + GRID])
 
 
 def _counts(values: np.ndarray, weight: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:

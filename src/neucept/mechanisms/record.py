@@ -56,8 +56,9 @@ class Mechanisms:
             of the other mechanisms, and the difference in pooled standard deviations. The grouping
             used these neurons, so the difference is a description, not a test.
         choice: Per number of groups: n, stability (of the weakest), stability_one (what one
-            mechanism would give), gap (p-value that some pair has no gap), criterion (held-out
-            log-likelihood, nats per sample), chosen.
+            mechanism would give), gap (p-value that some pair has no gap; NaN where a mechanism
+            does not come back, which rules the number out), criterion (held-out log-likelihood,
+            nats per sample), chosen.
         ranking: Per layer: layer, neurons, n, stability, stability_one, gap, support, leads.
         message: How the number was settled, or why there is none.
         settings: What was used to find them; "used" says per layer whether its "core" or all of its

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,24 +21,23 @@ MOST = 500
 def cut_of_mark(
     case: Case, subject: Subject, acts: nc.Activations, crit: Critical, layer: str
 ) -> dict[str, float | int]:
-    """Cut the mechanism with the largest share of marked images, and see what it takes.
+    """Cut the branch of the tree that the marked images are, and see what it takes.
 
-    It is tried on marked images of other classes that the mark had pulled over to the class, and
-    on images of the class without a mark.
+    A mark may make several mechanisms; what one of them loses, another would give back. It is tried
+    on marked images of other classes that the mark had pulled over to the class, and on images of
+    the class without a mark.
     """
     begun = time.perf_counter()
     one = next(shortcut for shortcut in SHORTCUTS if shortcut.name == case.name)
     mech = nc.discover_mechanisms(acts, crit, layers=[layer])
-    if mech.n_mechanisms < 2:
-        mech = nc.discover_mechanisms(acts, crit, layers=[layer], n_mechanisms=2)
     truth = subject.truth[mech.samples]
-    shares = [truth[mech.labels == group].mean() for group in range(mech.n_mechanisms)]
-    mark = int(np.argmax(shares))
-    found = nc.selectivity(subject.model, subject.images, acts, crit, mech, layer=layer)
-    cut = found.cuts[mark]
+    branch = marked_branch(mech, truth)
+    two = replace(mech, labels=branch.astype(np.int64), stability=np.ones(2))
+    found = nc.selectivity(subject.model, subject.images, acts, crit, two, layer=layer)
+    cut, mark = found.cuts[1], 1
     result: dict[str, float | int] = {
         "mechanisms": mech.n_mechanisms,
-        "marked": float(shares[mark]),
+        "marked": float(truth[branch].mean()),
         "neurons": len(cut.neurons),
         "reach": cut.reach,
     }
@@ -47,6 +47,20 @@ def cut_of_mark(
             if len(some):
                 result[name] = float(found.apply(subject.model, some, mark).loss.mean())
     return {**result, "seconds": time.perf_counter() - begun}
+
+
+def marked_branch(mech: nc.Mechanisms, truth: np.ndarray) -> np.ndarray:
+    """Which samples the branch holds that parts marked and unmarked images best."""
+    cuts = [mech.cut(n) for n in range(2, mech.n_leaves + 1)]
+    branches = [labels == one for labels in cuts for one in np.unique(labels)]
+    best = max(
+        branches,
+        key=lambda branch: nc.agreement(branch.astype(int), truth).ami,
+        default=np.ones(len(truth), dtype=bool),
+    )
+    if best.all():
+        return best
+    return best if truth[best].mean() >= truth[~best].mean() else ~best
 
 
 def tried(one: Shortcut) -> tuple[torch.Tensor, torch.Tensor]:

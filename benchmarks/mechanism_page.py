@@ -201,10 +201,10 @@ def cuts_section(pieces: Pieces) -> list[str]:
     held = int(((led["pulled over"] >= TAKEN) & (led["plain"] <= SPARED)).sum())
     lines = ["", "## The causal check of planted shortcuts", ""]
     lines.append(
-        "The mechanism with the largest share of marked images is cut. Mean probability of the "
-        "class that this takes from marked images of other classes that the mark had pulled over, "
-        "and from plain images of the class; neither had a part in choosing the cut. `*`: the "
-        "layer whose cut reaches farthest on the samples that chose it. At it "
+        "The branch of the tree that parts marked and unmarked images best is cut. Mean "
+        "probability of the class that this takes from marked images of other classes that the "
+        "mark had pulled over, and from plain images of the class; neither had a part in choosing "
+        "the cut. `*`: the layer whose cut reaches farthest on the samples that chose it. At it "
         f"{held} of {len(led)} cuts take at least {TAKEN} and at most {SPARED}."
     )
     lines += ["", "| network | layer | marked | neurons | reach | pulled over | plain |"]

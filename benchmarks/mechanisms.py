@@ -53,6 +53,7 @@ LAYERS_DONE = Checkpoints(KEPT / "layers")
 SEARCH_VERSION = 1
 BASELINE_VERSION = 1
 CIRCUITS_VERSION = 1
+CUTS_VERSION = 2
 """Raised when what makes a piece changes, so that it is made again."""
 
 AUDITED = nc.Search(edges=False)
@@ -237,7 +238,7 @@ def run_groups(ready: Prepared, pieces: Pieces) -> None:
 def run_cuts(ready: Prepared, pieces: Pieces) -> None:
     """What the cut of the mark's mechanism takes, at every layer."""
     case = ready.case
-    code = [*ready.code, cutting_code()]
+    code = [*ready.code, cutting_code(), CUTS_VERSION]
     for target, (name, _) in case.classes.items():
         crit, _ = ready.searched(target, "ours", ready.search)
         for layer in case.layers:

@@ -228,10 +228,10 @@ class Continuum:
 CONTINUA = (
     Continuum("graded-mnist-stroke", "mnist", thicker),
     Continuum("graded-fashion-blur", "fashion", blurred),
-    Continuum("graded-cifar10-mark", "cifar10", growing((0.9, 0.8, 0.1))),
+    Continuum("graded-mnist-mark", "mnist", growing((1.0,))),
     Continuum("graded-mnist-blur", "mnist", blurred),
     Continuum("graded-fashion-mark", "fashion", growing((1.0,))),
-    Continuum("graded-cifar10-blur", "cifar10", blurred),
+    Continuum("graded-fashion-stroke", "fashion", thicker),
 )
 
 

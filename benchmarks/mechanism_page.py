@@ -141,8 +141,8 @@ def merged_section(cells: pd.DataFrame) -> list[str]:
         lines.append(
             f"| {one['network']} | {one['class']} ({one['about groups']}) | {layer}{star} "
             f"| {one['default ami']:.3f} ({one['default number']}) "
-            f"| {one['core ami']:.3f} ({one['core number']}) "
-            f"| {one['core neurons']} / {one['width']} | {one['given ami']:.3f} "
+            f"| {one['core ami']:.3f} ({one['core number']:.0f}) "
+            f"| {one['core neurons']:.0f} / {one['width']} | {one['given ami']:.3f} "
             f"| {other(one)} | {searching} + {one['default seconds']:.0f} |"
         )
     return lines

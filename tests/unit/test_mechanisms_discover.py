@@ -95,7 +95,7 @@ def test_everything_said_of_samples_and_mechanisms_agrees(three) -> None:
 def test_it_is_equal_for_any_number_of_workers(three) -> None:
     one, _ = discover(3, n_jobs=1)
     for name, array in one.to_arrays().items():
-        assert np.array_equal(array, three[0].to_arrays()[name]), name
+        np.testing.assert_array_equal(array, three[0].to_arrays()[name], err_msg=name)
 
 
 def test_new_samples_get_the_mechanism_of_their_group(three, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from neucept.study.probes import Rows, Share
 from neucept.study.run import run_study
 from neucept.study.settings import StudySettings
 
-QUICK = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0, "audit": 0}
+QUICK = {"sampler": "gaussian", "statistic": "lasso", "dither": 0.0, "audit": 0, "keep": 0.0}
 
 
 @pytest.fixture(scope="module")

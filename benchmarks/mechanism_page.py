@@ -334,9 +334,8 @@ def graded_section(pieces: Pieces) -> list[str]:
     mean = led.groupby("network")[["order", *others]].mean(numeric_only=False).reset_index()
     for _, one in pd.concat([table, mean]).iterrows():
         star = "*" if one.get("leads") is True or one.get("leads") == 1.0 else ""
-        layer, number = (
-            "" if pd.isna(one.get(key)) else str(one[key]) for key in ("layer", "number")
-        )
+        layer = one["layer"]
+        number = f"{one['number']:.0f}" if layer else ""
         values = [_figure(one.get(name)) for name in ("order", *others)]
         lines.append(
             f"| {one['network']} | {layer}{star} | {number} | " + " | ".join(values) + " |"

@@ -63,16 +63,14 @@ def circuits(
             continue
         size = {name: len(neurons) for name, neurons in own.items()}
         ways = ways_to_choose(subject, acts, crit, own, size, choosing)
-        kept = {name: network.share(k, subject.images[keeping], crit) for name, k in ways.items()}
-        chance = [
-            network.share(at_random(acts, size, n), subject.images[keeping], crit)
-            for n in range(RANDOM)
-        ]
+        seen = subject.images[keeping]
+        kept = {name: network.share(k, seen, crit.target) for name, k in ways.items()}
+        chance = [network.share(at_random(acts, size, n), seen, crit.target) for n in range(RANDOM)]
         for name, share in {**kept, "random": float(np.mean(chance))}.items():
             found.setdefault(name, []).append(share)
         sizes.append(sum(size.values()))
     return {
-        "layer": mech.layers[0],
+        "layer": ", ".join(mech.layers),
         "mechanisms": mech.n_mechanisms,
         "neurons": float(np.mean(sizes)) if sizes else 0.0,
         **{name: float(np.mean(shares)) for name, shares in found.items()},
@@ -111,16 +109,16 @@ class Keeper:
             seen = outputs_of(model, images[torch.from_numpy(rows)], layers)
         self.means = {name: values.mean(0, keepdim=True) for name, values in seen.items()}
 
-    def share(self, kept: Kept, images: Tensor, crit: nc.Critical) -> float:
+    def share(self, kept: Kept, images: Tensor, target: int) -> float:
         """The class's probability with these neurons alone, as a share of what it was."""
         with ExitStack() as hooks, torch.no_grad():
-            whole = self._probability(images, crit.target)
+            whole = self._probability(images, target)
             for name, neurons in kept.items():
                 handle = self.model.get_submodule(name).register_forward_hook(
                     self._held(name, neurons)
                 )
                 hooks.callback(handle.remove)
-            return self._probability(images, crit.target) / whole
+            return self._probability(images, target) / whole
 
     def _held(self, name: str, neurons: np.ndarray) -> Callable[..., Tensor]:
         own = torch.from_numpy(neurons)
@@ -149,6 +147,11 @@ def outputs_of(model: nn.Module, x: Tensor, layers: tuple[str, ...]) -> dict[str
     return seen
 
 
+def excitement(values: Tensor, neuron: int) -> Tensor:
+    """What a neuron says, its mean over the places of a map."""
+    return values[:, neuron].reshape(len(values), -1).mean(1)
+
+
 def neurflow(
     model: nn.Module, x: Tensor, layers: tuple[str, ...], target: int, size: Mapping[str, int]
 ) -> Kept:
@@ -163,13 +166,13 @@ def neurflow(
         else:
             total = np.zeros(excited[name].shape[1])
             for neuron in kept[above]:
-                value = excited[above][:, neuron].flatten(1).mean(1)
+                value = excitement(excited[above], neuron)
                 most = value.argsort(descending=True)[:EXCITING]
                 total += integrated(
                     model,
                     x[most],
                     name,
-                    lambda seen, at=above, j=int(neuron): seen[at][:, j].flatten(1).mean(1),
+                    lambda seen, at=above, j=neuron: excitement(seen[at], j),
                     layers,
                 )
         kept[name] = np.argsort(-total, kind="stable")[: size[name]]

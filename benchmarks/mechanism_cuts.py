@@ -49,12 +49,16 @@ def cut_of_mark(
     return {**result, "seconds": time.perf_counter() - begun}
 
 
+def branches(mech: nc.Mechanisms) -> list[np.ndarray]:
+    """Every branch of the tree, as which samples it holds; none where the tree is one leaf."""
+    cuts = [mech.cut(n) for n in range(2, mech.n_leaves + 1)]
+    return [labels == one for labels in cuts for one in np.unique(labels)]
+
+
 def marked_branch(mech: nc.Mechanisms, truth: np.ndarray) -> np.ndarray:
     """Which samples the branch holds that parts marked and unmarked images best."""
-    cuts = [mech.cut(n) for n in range(2, mech.n_leaves + 1)]
-    branches = [labels == one for labels in cuts for one in np.unique(labels)]
     best = max(
-        branches,
+        branches(mech),
         key=lambda branch: nc.agreement(branch.astype(int), truth).ami,
         default=np.ones(len(truth), dtype=bool),
     )

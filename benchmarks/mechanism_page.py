@@ -330,12 +330,12 @@ def graded_section(pieces: Pieces) -> list[str]:
     )
     lines += ["", "| network | layer | n | `order` | " + " | ".join(others) + " |"]
     lines.append("| --- " * (4 + len(others)) + "|")
-    led = table[table["leads"]].assign(network="mean over leading layers", layer="", number="")
+    led = table[table["leads"]].assign(network="mean over leading layers")
     mean = led.groupby("network")[["order", *others]].mean(numeric_only=False).reset_index()
     for _, one in pd.concat([table, mean]).iterrows():
         star = "*" if one.get("leads") is True or one.get("leads") == 1.0 else ""
-        layer = one["layer"]
-        number = f"{one['number']:.0f}" if layer else ""
+        # The last row, the mean, is of no layer.
+        layer, number = ("", "") if pd.isna(one["layer"]) else (one["layer"], int(one["number"]))
         values = [_figure(one.get(name)) for name in ("order", *others)]
         lines.append(
             f"| {one['network']} | {layer}{star} | {number} | " + " | ".join(values) + " |"

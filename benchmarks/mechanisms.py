@@ -32,7 +32,7 @@ from machine import machine
 from mechanism_baselines import all_groupings, by_input, orders, published_order
 from mechanism_cases import PARTS, Case, Subject, cases
 from mechanism_circuits import circuits
-from mechanism_cuts import cut_of_mark
+from mechanism_cuts import branches, cut_of_mark
 from mechanism_edges import REPEATS, edges
 from mechanism_foreign import FOREIGN, Foreign, Looked
 from mechanism_page import write_page
@@ -301,16 +301,12 @@ def core_size(crit: Critical, layer: str, width: int) -> int:
     return min(len(crit.core(layer, CORE_SHARE)), max(1, width // 2))
 
 
-def two_way(mech: nc.Mechanisms, truth: np.ndarray) -> dict[str, float | None]:
+def two_way(mech: nc.Mechanisms, truth: np.ndarray) -> dict[str, float]:
     """How well the tree parts two groups: its first cut, and its best branch against the rest."""
-    cut, leaves = getattr(mech, "cut", None), getattr(mech, "n_leaves", 0)
-    if cut is None:
-        return {"cut": None, "best cut": None}
-    levels = [np.asarray(cut(n)) for n in range(2, leaves + 1)]
-    if not levels:
+    if mech.n_leaves < 2:
         return {"cut": 0.0, "best cut": 0.0}
-    branches = [ami(labels == one, truth) for labels in levels for one in np.unique(labels)]
-    return {"cut": ami(levels[0], truth), "best cut": max(branches)}
+    best = max(ami(branch, truth) for branch in branches(mech))
+    return {"cut": ami(mech.cut(2), truth), "best cut": best}
 
 
 def others(ready: Prepared, target: int, layer: str, groups: int) -> dict[str, dict]:

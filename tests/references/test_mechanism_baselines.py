@@ -15,6 +15,7 @@ import neucept as nc
 
 pytest.importorskip("captum", reason="captum comes with the extra 'compare'")
 import mechanism_baselines as baselines
+import mechanism_circuits as carried
 import mechanism_images as planted
 from mechanism_page import groups_table, single_section
 
@@ -30,6 +31,48 @@ def test_a_mark_is_where_it_is_said_to_be() -> None:
     assert float(patch.sum()) == 2 * 1.5 * 9
     assert float(planted.Mark("stripe", "left", 2).on(x)[0, 0].sum()) == 24
     assert torch.allclose(planted.Mark("cast", "", 0.3).on(x), torch.full_like(x, 0.3))
+
+
+@pytest.fixture
+def line() -> nn.Sequential:
+    """Only the second neuron below and the third above carry class 1."""
+    model = nn.Sequential(
+        OrderedDict(first=nn.Linear(4, 4), second=nn.Linear(4, 4), last=nn.Linear(4, 2))
+    )
+    with torch.no_grad():
+        for layer in model:
+            layer.weight.zero_()
+            layer.bias.zero_()
+        model.first.weight.copy_(torch.eye(4))
+        model.second.weight[2, 1] = 2.0
+        model.second.weight[0, 3] = 5.0
+        model.last.weight[1, 2] = 3.0
+    return model
+
+
+def test_core_neurons_are_those_on_the_road_to_the_class(line: nn.Sequential) -> None:
+    x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    kept = carried.neurflow(line, x, ("first", "second"), 1, {"first": 1, "second": 1})
+    assert {name: neurons.tolist() for name, neurons in kept.items()} == {
+        "first": [1],
+        "second": [2],
+    }
+
+
+def test_what_is_kept_carries_the_prediction(line: nn.Sequential) -> None:
+    x = torch.randn(400, 4, generator=torch.Generator().manual_seed(0))
+    x = x - x.mean(0)
+    network = carried.Keeper(line, x, ("first", "second"))
+    sure = x[x[:, 1] > 1]
+
+    def share(first: int, second: int) -> float:
+        kept = {"first": np.array([first]), "second": np.array([second])}
+        return network.share(kept, sure, 1)
+
+    assert share(1, 2) == pytest.approx(1)
+    # Held at the mean, the class is as likely as not.
+    assert share(1, 0) == pytest.approx(share(0, 2))
+    assert share(0, 2) < 0.6
 
 
 def test_a_share_of_one_class_is_chosen_and_the_same_again() -> None:

@@ -14,6 +14,7 @@ from neucept.activations import Activations
 from neucept.critical import Critical, Search
 from neucept.errors import DataError, InputError, ModelError, SettingsError
 from neucept.mechanisms import Mechanisms, discover_mechanisms
+from neucept.mechanisms.choice import STABLE
 
 NEURONS = 8
 
@@ -90,6 +91,14 @@ def test_everything_said_of_samples_and_mechanisms_agrees(three) -> None:
     for group, positions in enumerate(mech.prototypes):
         places = np.searchsorted(mech.samples, positions)
         assert (mech.labels[places] == group).all()
+
+
+def test_gaps_are_looked_for_where_mechanisms_come_back(three) -> None:
+    choice = three[0].choice
+    back = choice["stability"] >= STABLE
+    assert back.sum() > 1
+    assert not back.all()
+    assert (choice["gap"].notna() == back).all()
 
 
 def test_it_is_equal_for_any_number_of_workers(three) -> None:
